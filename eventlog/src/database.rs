@@ -23,5 +23,8 @@ pub fn migrations_fingerprint() -> String {
         context.update(&migration.checksum);
     }
     let digest = context.finish();
-    digest.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    digest.as_ref()[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

@@ -191,7 +191,13 @@ mod tests {
         let dir = folder(temp.path(), "half", &["postgres"]);
         let error = find_binaries(Some(&dir)).unwrap_err();
         assert!(
-            matches!(&error, Error::IncompleteBinaries { missing: "initdb", .. }),
+            matches!(
+                &error,
+                Error::IncompleteBinaries {
+                    missing: "initdb",
+                    ..
+                }
+            ),
             "{error}"
         );
         assert!(error.to_string().contains("TOOLROOM_PG_BIN"));
@@ -211,7 +217,11 @@ mod tests {
     fn versions_are_ordered_as_numbers_highest_first() {
         let temp = tempfile::tempdir().unwrap();
         for version in ["9", "17", "15", "notes"] {
-            folder(temp.path(), &format!("{version}/bin"), &["postgres", "initdb"]);
+            folder(
+                temp.path(),
+                &format!("{version}/bin"),
+                &["postgres", "initdb"],
+            );
         }
         let versions: Vec<u32> = debian_versions(temp.path())
             .into_iter()

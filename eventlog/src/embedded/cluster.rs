@@ -245,7 +245,8 @@ mod tests {
 
     #[test]
     fn a_pid_file_is_read_at_each_stage_of_a_start() {
-        let ready = b"19250\n/proc/self/fd/3\n1795234490\n5432\n/tmp/h1s\n\n 10117126   4\nready   \n";
+        let ready =
+            b"19250\n/proc/self/fd/3\n1795234490\n5432\n/tmp/h1s\n\n 10117126   4\nready   \n";
         let file = PidFile::parse(ready).unwrap();
         assert_eq!((file.pid, file.ready, file.stopping), (19250, true, false));
         assert_eq!(file.socket.as_deref(), Some(Path::new("/tmp/h1s")));

@@ -117,7 +117,11 @@ fn holders(file: &File) -> std::io::Result<Vec<i32>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let entry = entry?;
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
             continue;
         };
         let Ok(descriptors) = fs::read_dir(entry.path().join("fd")) else {
@@ -132,4 +136,34 @@ fn holders(file: &File) -> std::io::Result<Vec<i32>> {
         }
     }
     Ok(found)
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use sqlx::{ConnectOptions, Executor};
+
+    use super::super::{Options, start, start_detached};
+
+    #[tokio::test]
+    async fn a_server_left_running_is_taken_over_with_its_clients() {
+        let temp = tempfile::Builder::new()
+            .permissions(std::fs::Permissions::from_mode(0o711))
+            .tempdir()
+            .unwrap();
+        let options = Options {
+            data_dir: temp.path().to_path_buf(),
+            ..Options::default()
+        };
+        let left = start_detached(options.clone()).await.unwrap();
+        let mut client = left.connect().await.unwrap();
+        client.execute("create table kept ()").await.unwrap();
+
+        let server = start(options).await.unwrap();
+        assert!(client.execute("select").await.is_err());
+        let mut client = server.connect_options().connect().await.unwrap();
+        client.execute("select from kept").await.unwrap();
+        server.stop().await.unwrap();
+    }
 }

@@ -181,10 +181,7 @@ impl Server {
     /// # Errors
     /// [`Error::StopTimedOut`] when even that had no effect; the process is killed then.
     pub async fn stop(self) -> Result<(), Error> {
-        for (signal, limit) in [
-            (Signal::SIGINT, STOP_LIMIT),
-            (Signal::SIGQUIT, QUIT_LIMIT),
-        ] {
+        for (signal, limit) in [(Signal::SIGINT, STOP_LIMIT), (Signal::SIGQUIT, QUIT_LIMIT)] {
             self.process.signal(signal)?;
             if tokio::time::timeout(limit, self.exited()).await.is_ok() {
                 socket::forget(&self.layout);
@@ -238,12 +235,7 @@ fn launch(options: &Options, lifetime: Lifetime) -> Result<Server, Error> {
 
     let existing = cluster::version(&layout)?;
     let cluster_dir = layout.cluster();
-    let binaries = Binaries::choose(
-        options.bin_dir.as_deref(),
-        existing,
-        &cluster_dir,
-        &account,
-    )?;
+    let binaries = Binaries::choose(options.bin_dir.as_deref(), existing, &cluster_dir, &account)?;
     if existing.is_none() {
         cluster::create(&layout, &binaries, &account, &server_lock)?;
     }
@@ -333,7 +325,8 @@ fn connect_options(socket: &Path) -> PgConnectOptions {
 async fn ensure_database(options: &PgConnectOptions) -> Result<(), sqlx::Error> {
     match options.connect().await {
         Ok(connection) => return connection.close().await,
-        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(UNDEFINED_DATABASE) => {}
+        Err(sqlx::Error::Database(error))
+            if error.code().as_deref() == Some(UNDEFINED_DATABASE) => {}
         Err(error) => return Err(error),
     }
     let mut connection = options.clone().database("postgres").connect().await?;

@@ -70,7 +70,9 @@ pub(super) fn setting(folder: &Path) -> std::ffi::OsString {
 
 fn fits(folder: &Path) -> bool {
     let bytes = folder.as_os_str().as_bytes();
-    let plain = !bytes.iter().any(|byte| byte.is_ascii_control() || *byte == b'"');
+    let plain = !bytes
+        .iter()
+        .any(|byte| byte.is_ascii_control() || *byte == b'"');
     plain && folder.join(file_name()).as_os_str().len() <= PATH_LIMIT
 }
 

@@ -72,10 +72,7 @@ impl Drop for TestDatabase {
     }
 }
 
-async fn create(
-    server: &PgConnectOptions,
-    name: &str,
-) -> Result<(), Box<dyn std::error::Error>> {
+async fn create(server: &PgConnectOptions, name: &str) -> Result<(), Box<dyn std::error::Error>> {
     let mut connection = server.connect().await?;
     let template = template(server, &mut connection).await?;
     let statement = format!("create database {name} template {template} strategy wal_log");
