@@ -10,6 +10,7 @@ pub mod checkpoint;
 pub mod clock;
 pub mod command;
 pub mod database;
+pub mod embedded;
 pub mod event;
 pub mod feed;
 pub mod ids;
@@ -19,6 +20,8 @@ pub mod recovery;
 pub mod repository;
 pub mod sequencer;
 pub mod signal;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod upcast;
 pub mod vault;
 pub mod verify;

@@ -139,7 +139,9 @@ pub async fn verify(
 ) -> Result<Report, Error> {
     // Taken first: what is sequenced while this runs is not ours to check.
     let state = sqlx::query(
-        "select position, hash, (extract(epoch from time) * 1000000)::bigint as time_us, cursor_tx::text as cursor_tx, cursor_seq, floor_seq
+        "select position, hash, 
+                case when position > 0 then (extract(epoch from time) * 1000000)::bigint end as time_us,
+                cursor_tx::text as cursor_tx, cursor_seq, floor_seq
          from sequencer_state",
     )
     .fetch_one(pool)
@@ -174,7 +176,7 @@ pub async fn verify(
             "sequencer_state holds another hash than the chain",
         ));
     }
-    if head > 0 && time_us != state.get::<i64, _>("time_us") {
+    if head > 0 && Some(time_us) != state.get::<Option<i64>, _>("time_us") {
         return Err(broken(
             head,
             "sequencer_state holds another time than the chain",
