@@ -7,7 +7,7 @@ use std::time::Duration;
 use sqlx::PgPool;
 use toolroom_domain::{WorkspaceId, tool::Tool};
 use toolroom_eventlog::{
-    Database, EventLog,
+    EventLog,
     command::{CommandError, Target},
     log::Options,
     migrate, recovery,
@@ -125,6 +125,8 @@ async fn links(pool: &PgPool) -> Vec<(i64, Vec<u8>)> {
 async fn a_dump_restored_into_a_new_cluster_goes_on_densely() {
     let old = TestCluster::start().await;
     let app = migrated(&old).await;
+    // the old cluster's transaction ids are ahead of a new one's
+    burn_transactions(&app.owner, 300).await;
     for i in 0..20 {
         app.register(&format!("tool{i}")).await.unwrap();
     }
@@ -139,11 +141,16 @@ async fn a_dump_restored_into_a_new_cluster_goes_on_densely() {
            select 'probe', 'p' || i, 1, 'Probed', '1.0', '{}', '{"workspace_id":"w"}' from generate_series(1, 5) i"#,
     )
     .execute(&pool).await.unwrap();
-    // the old cluster's transaction ids are far ahead of a new one's
     pool.close().await;
 
     let new = TestCluster::start().await;
     let dump = old.data_dir().join("dump.sql");
+    // roles are the cluster's and in no dump of a database
+    run(
+        &new,
+        "psql",
+        &["--quiet", "--command", "create role toolroom_app nologin"],
+    );
     run(&old, "pg_dump", &["--file", dump.to_str().unwrap()]);
     run(
         &new,
@@ -184,13 +191,24 @@ async fn a_dump_restored_into_a_new_cluster_goes_on_densely() {
     );
 
     // when the new cluster's transaction ids reach the old ones', nothing is sequenced again
-    sqlx::query("update sequencer_state set cursor_tx = '0', cursor_seq = 0")
-        .execute(&owner)
-        .await
-        .unwrap();
-    app.register("one-more").await.unwrap();
+    burn_transactions(&owner, 600).await;
+    for i in 30..35 {
+        app.register(&format!("tool{i}")).await.unwrap();
+    }
+    app.reaches(40).await;
+    let report = verify(&owner, None, |_| {}).await.unwrap();
+    assert_eq!((report.events, report.unsequenced), (40, 0));
     owner.close().await;
     app.stop().await;
+}
+
+async fn burn_transactions(pool: &PgPool, count: usize) {
+    for _ in 0..count {
+        sqlx::query("select pg_current_xact_id()")
+            .execute(pool)
+            .await
+            .unwrap();
+    }
 }
 
 fn run(cluster: &TestCluster, program: &str, arguments: &[&str]) {
