@@ -1,1 +1,29 @@
-//! Placeholder.
+//! What Toolroom is, without how it is stored or reached.
+//!
+//! Aggregates decide (`handle`) and remember (`apply`); nothing here does IO, reads a clock or
+//! draws a random number. What an aggregate needs of the world is handed in with the command.
+//!
+//! One folder an aggregate, each of the same shape: `aggregate`, `command`, `event`, `error`.
+
+pub mod actor;
+pub mod claim;
+pub mod clock;
+pub mod code;
+pub mod id;
+pub mod job;
+pub mod limits;
+pub mod name;
+pub mod owned;
+pub mod port;
+pub mod sealed;
+pub mod tool;
+pub mod violation;
+
+pub use actor::Actor;
+pub use claim::{ClaimChange, EventClaims};
+pub use clock::Clock;
+pub use code::{ErrorCategory, ErrorCode, Refusal};
+pub use id::{JobId, ToolId, WorkspaceId};
+pub use owned::Owned;
+pub use sealed::Sealed;
+pub use violation::Violation;

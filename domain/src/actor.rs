@@ -1,0 +1,34 @@
+//! Who caused an event.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Who sent a command, as it is written on every event it causes: `user:…`, `key:…`,
+/// `schedule:…` or `system:…`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Actor(String);
+
+impl Actor {
+    /// The local owner: whoever reaches the loopback address of an embedded server.
+    pub fn local_owner() -> Self {
+        Self("user:local".to_owned())
+    }
+
+    /// A part of Toolroom itself, such as `system:worker`.
+    pub fn system(part: &str) -> Self {
+        Self(format!("system:{part}"))
+    }
+
+    /// The written form.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,106 @@
+//! What can be asked of a job.
+
+use jiff::Timestamp;
+
+use super::event::{Failure, Progress, ToolRef};
+use crate::{
+    id::{JobId, WorkspaceId},
+    sealed::Sealed,
+};
+
+/// What is to be run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// The job's id.
+    pub id: JobId,
+    /// To whom it belongs.
+    pub workspace: WorkspaceId,
+    /// What it runs.
+    pub tool: ToolRef,
+    /// Which of the tool's actions.
+    pub action: Option<String>,
+    /// What the tool is given.
+    pub input: Sealed,
+    /// Whether it is a rehearsal.
+    pub is_test: bool,
+    /// Higher runs first.
+    pub priority: i32,
+    /// Not before this moment.
+    pub run_at: Option<Timestamp>,
+    /// The job that this one repeats.
+    pub rerun_of: Option<JobId>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What can be asked of a job.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Asks for a run in the background.
+    Request(Box<Request>),
+    /// Asks for a run and begins it, in one append: the way of a call that waits.
+    RequestAndStart {
+        /// What is to be run.
+        request: Box<Request>,
+        /// The node that runs it.
+        node: String,
+        /// For how long that node may be silent, in milliseconds.
+        lease_ms: u64,
+    },
+    /// Begins an attempt.
+    Start {
+        /// The node that runs it.
+        node: String,
+        /// For how long that node may be silent, in milliseconds.
+        lease_ms: u64,
+        /// The running attempt whose lease is known to have ended, when this is a takeover.
+        takes_over: Option<u32>,
+        /// When.
+        at: Timestamp,
+    },
+    /// Tells how far the attempt is.
+    Progress {
+        /// Which attempt.
+        attempt: u32,
+        /// How far.
+        progress: Progress,
+        /// When.
+        at: Timestamp,
+    },
+    /// Ends the attempt with an output.
+    Succeed {
+        /// Which attempt.
+        attempt: u32,
+        /// What the tool gave back.
+        output: Sealed,
+        /// How long the call took, in microseconds.
+        duration_us: u64,
+        /// When.
+        at: Timestamp,
+    },
+    /// Ends the attempt with an error.
+    Fail {
+        /// Which attempt; 0 when it cannot even begin.
+        attempt: u32,
+        /// Why.
+        error: Failure,
+        /// How long the call took, in microseconds.
+        duration_us: u64,
+        /// When.
+        at: Timestamp,
+    },
+    /// Tries a failed job again, with the same input and version.
+    Retry {
+        /// Not before this moment.
+        run_at: Timestamp,
+        /// When.
+        at: Timestamp,
+    },
+    /// Ends it, running or not.
+    Cancel {
+        /// Why, if they say.
+        reason: Option<String>,
+        /// When.
+        at: Timestamp,
+    },
+}

@@ -1,0 +1,31 @@
+//! One execution of a tool.
+//!
+//! ```text
+//!            Request            Start              Succeed
+//!  (nothing) ───────► PENDING ────────► RUNNING ───────────► SUCCEEDED
+//!                       │ ▲    TakeOver │ ▲ │       Fail
+//!                Cancel │ │         └───┘ │ └──────────────► FAILED ──┐
+//!                       ▼ │                                           │
+//!                   CANCELLED ◄── Cancel (RUNNING)       Retry ───────┘
+//!                         └────────────────────────────◄──────────────┘
+//! ```
+//!
+//! An *attempt* is one start. Only the current attempt's outcome counts: a node that was presumed
+//! dead and comes back finds its outcome refused.
+
+mod aggregate;
+mod command;
+mod error;
+mod event;
+#[cfg(test)]
+mod tests;
+
+pub use aggregate::{Attempt, Job, Status};
+pub use command::{Command, Request};
+pub use error::Error;
+pub use event::{Event, Failure, Progress, ToolRef};
+
+/// To what a job's sealed field is bound: in the place of another field or job it does not open.
+pub fn seal_context(job: crate::id::JobId, field: &str) -> String {
+    format!("{job}/{field}")
+}

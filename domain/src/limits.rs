@@ -1,0 +1,29 @@
+//! How large things may be. Each bound is far above honest use and far below what hurts a neighbour.
+
+/// Characters in a tool's name; 64 is what model vendors accept as a function's name.
+pub const NAME_CHARS: usize = 64;
+/// Characters in a title, a category or a tag.
+pub const LABEL_CHARS: usize = 200;
+/// Characters in a description: a page, more than a model should be shown of one tool.
+pub const DESCRIPTION_CHARS: usize = 10_000;
+/// Tags on one tool.
+pub const TAGS: usize = 50;
+/// Bytes of one JSON Schema or one tool definition, serialised.
+pub const DEFINITION_BYTES: usize = 256 * 1024;
+/// Bytes of a job's input or output, serialised, while it is kept in its event.
+pub const JOB_VALUE_BYTES: usize = 1024 * 1024;
+/// Nesting of any JSON that a client sends; serde_json itself stops at 128.
+pub const JSON_DEPTH: usize = 64;
+/// Characters in a reason, a step or another short remark on a job.
+pub const REMARK_CHARS: usize = 2_000;
+/// Versions of one tool. They are all kept runnable, so they are all loaded with the tool.
+pub const TOOL_VERSIONS: u32 = 10_000;
+/// Characters of a client's command id.
+pub const COMMAND_ID_CHARS: usize = 128;
+/// How often one job may be started: first run, retries and takeovers from dead nodes together.
+pub const JOB_ATTEMPTS: u32 = 100;
+/// How often a job whose node vanished is handed to another before it is given up: an input that
+/// kills each node that runs it must not travel round the fleet for ever.
+pub const JOB_TAKEOVERS: u32 = 5;
+/// The longest time a run may take, in milliseconds.
+pub const TIMEOUT_MAX_MS: u64 = 3_600_000;

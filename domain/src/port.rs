@@ -1,0 +1,99 @@
+//! What edges need of parts that they may not depend on; the binary hands in the implementation.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use crate::{
+    actor::Actor,
+    code::ErrorCode,
+    id::{JobId, ToolId, WorkspaceId},
+    job::Job,
+    tool::Definition,
+    violation::Violation,
+};
+
+/// Knows what each kind of tool needs of its definition: compiles schemas, looks native functions
+/// up, parses templates. Pure computation, no network.
+pub trait DefinitionChecker: Send + Sync + 'static {
+    /// Checks a definition that a client sent.
+    ///
+    /// # Errors
+    /// All violations, paths relative to the definition.
+    fn check(&self, definition: &Definition) -> Result<(), Vec<Violation>>;
+
+    /// The schemas that a native function brings with it, as `(input, output)`.
+    fn native_schemas(&self, function_path: &str) -> Option<(Value, Option<Value>)>;
+
+    /// Checks an input against a definition's input schema.
+    ///
+    /// # Errors
+    /// All violations, paths relative to the input.
+    fn check_input(
+        &self,
+        tool: ToolId,
+        version: u32,
+        definition: &Definition,
+        input: &Value,
+    ) -> Result<(), Vec<Violation>>;
+}
+
+/// A call to run now, on this node.
+#[derive(Clone, Debug)]
+pub struct RunRequest {
+    /// The id that the job shall have.
+    pub job: JobId,
+    /// Whose it is.
+    pub workspace: WorkspaceId,
+    /// The tool.
+    pub tool: ToolId,
+    /// Its version.
+    pub version: u32,
+    /// What that version does.
+    pub definition: std::sync::Arc<Definition>,
+    /// Which of the tool's actions.
+    pub action: Option<String>,
+    /// What the tool is given; checked against the input schema already.
+    pub input: Value,
+    /// Whether it is a rehearsal.
+    pub is_test: bool,
+    /// Who asked.
+    pub actor: Actor,
+    /// The command's idempotency key, if the client sent one.
+    pub command_id: Option<String>,
+}
+
+/// A job as far as it got, and the place of its last event.
+#[derive(Clone, Debug)]
+pub struct RunOutcome {
+    /// The job.
+    pub job: Job,
+    /// `global_seq` of its last event, to wait for before reading a read model.
+    pub global_seq: i64,
+}
+
+/// Why a port could not do its part, in the words of the edge that asked.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct PortError {
+    /// The stable code.
+    pub code: ErrorCode,
+    /// What was wrong and how to mend it.
+    pub message: String,
+    /// What is wrong with which field.
+    pub violations: Vec<Violation>,
+    /// When to try again, if that may help.
+    pub retry_after_ms: Option<u64>,
+}
+
+/// Runs tools on this node: what `executeTool` needs of the executor.
+#[async_trait]
+pub trait Runner: Send + Sync + 'static {
+    /// Appends the job's request and start, runs it, appends its outcome. Returns after the
+    /// outcome, or after `wait` with the job as it is then: running on.
+    ///
+    /// # Errors
+    /// When the job could not be requested. A tool that fails is a job that failed, not an error.
+    async fn run(&self, request: RunRequest, wait: Duration) -> Result<RunOutcome, PortError>;
+}
