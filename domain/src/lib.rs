@@ -15,6 +15,8 @@ pub mod limits;
 pub mod name;
 pub mod port;
 pub mod sealed;
+#[cfg(test)]
+mod testing;
 pub mod tool;
 pub mod violation;
 
