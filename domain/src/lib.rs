@@ -16,6 +16,8 @@ pub mod name;
 pub mod owned;
 pub mod port;
 pub mod sealed;
+#[cfg(test)]
+mod testing;
 pub mod tool;
 pub mod violation;
 

@@ -93,6 +93,16 @@ fn kill9(mut child: Child) {
     child.wait().unwrap();
 }
 
+/// A process that goes with the test, also when that fails.
+struct KilledAtEnd(Child);
+
+impl Drop for KilledAtEnd {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
 /// Holds a server until it is killed; on its own, without a folder in the environment, does nothing.
 #[tokio::test]
 async fn the_body_of_a_child_process() {
@@ -180,6 +190,20 @@ async fn a_killed_toolroom_is_followed_by_a_clean_start() {
 }
 
 #[tokio::test]
+async fn a_killed_toolroom_takes_its_server_along() {
+    let temp = temp();
+    let program = std::env::current_exe().unwrap();
+    let mut child = holder(&program, temp.path()).spawn().unwrap();
+    wait_until_holding(&mut child);
+    assert!(embedded::attach(temp.path()).await.unwrap().is_some());
+    kill9(child);
+    let gone = tokio::time::timeout(PATIENCE, async {
+        while embedded::attach(temp.path()).await.unwrap().is_some() {}
+    });
+    gone.await.expect("the server ends without anybody's doing");
+}
+
+#[tokio::test]
 async fn an_interrupted_first_start_is_begun_afresh() {
     let temp = temp();
     let program = std::env::current_exe().unwrap();
@@ -210,21 +234,22 @@ async fn a_stale_pid_file_with_a_reused_id_is_no_obstacle() {
 
     // The id now belongs to a process of the server's account, for which PostgreSQL refuses.
     let mut other = Command::new("sleep");
-    other.arg("600").current_dir("/");
+    other.arg("600").current_dir("/").stdout(Stdio::null());
     if geteuid().is_root() {
         other.uid(cluster.metadata().unwrap().uid());
     }
-    let mut other = other.spawn().unwrap();
+    let other = KilledAtEnd(other.spawn().unwrap());
+    let other_id = other.0.id();
     let stale = format!(
         "{}\n{}\n1\n5432\n\n\n\nready\n",
-        other.id(),
+        other_id,
         cluster.display()
     );
     fs::write(cluster.join("postmaster.pid"), stale).unwrap();
     fs::write(&socket, "").unwrap();
     fs::write(
         socket.with_extension("5432.lock"),
-        format!("{}\n", other.id()),
+        format!("{}\n", other_id),
     )
     .unwrap();
 
@@ -233,8 +258,6 @@ async fn a_stale_pid_file_with_a_reused_id_is_no_obstacle() {
     let one: i32 = ask(&server.connect_options(), "select 1").await;
     assert_eq!(one, 1);
     server.stop().await.unwrap();
-    other.kill().unwrap();
-    other.wait().unwrap();
 }
 
 #[tokio::test]

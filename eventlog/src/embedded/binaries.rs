@@ -81,7 +81,7 @@ fn debian_versions(root: &Path) -> Vec<(u32, PathBuf)> {
             Some((version, entry.path().join("bin")))
         })
         .collect();
-    found.sort_by(|left, right| right.0.cmp(&left.0));
+    found.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
     found
 }
 
