@@ -58,6 +58,21 @@ pub struct NamedCommand {
 }
 
 impl CommandContext {
+    /// The same sender and request, for a further command of which it knows nothing and which it
+    /// therefore cannot repeat.
+    #[must_use]
+    pub fn unnamed(&self) -> Self {
+        Self {
+            named: None,
+            causation_id: self
+                .named
+                .as_ref()
+                .map(|named| named.id.clone())
+                .or_else(|| self.causation_id.clone()),
+            ..self.clone()
+        }
+    }
+
     /// A command of a part of Toolroom itself.
     pub fn system(workspace: WorkspaceId, part: &str, correlation_id: String) -> Self {
         Self {
