@@ -24,12 +24,14 @@ use crate::embedded::{self, Options};
 /// leave gaps, and a run often follows a run.
 const LINGER_S: u32 = 15;
 
-/// Settings that give up durability, of which a cluster that is thrown away has no need, and allow
-/// for the pools of many tests at once.
-const SETTINGS: [(&str, &str); 5] = [
+/// Settings that give up durability, of which a cluster that is thrown away has no need, allow for
+/// the pools of many tests at once, and do not compress the log, through which every copy of the
+/// template goes.
+const SETTINGS: [(&str, &str); 6] = [
     ("fsync", "off"),
     ("synchronous_commit", "off"),
     ("full_page_writes", "off"),
+    ("wal_compression", "off"),
     ("max_connections", "400"),
     ("autovacuum_naptime", "1h"),
 ];
