@@ -68,13 +68,6 @@ impl Calls {
         }
     }
 
-    /// Aborts all.
-    pub(crate) fn abort_all(&self) {
-        for call in self.lock().values() {
-            call.cancel.cancel();
-        }
-    }
-
     pub(crate) fn get(&self, job: JobId) -> Option<Call> {
         self.lock().get(&job).cloned()
     }
