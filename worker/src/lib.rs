@@ -1,1 +1,3 @@
-//! Placeholder.
+//! Runs what is to be run.
+
+pub mod executor;
