@@ -94,7 +94,7 @@ impl Attempts {
         let reporter = Reports(sender);
         let job = &started.job.aggregate;
         let Some(tool) = job.tool() else {
-            return Err(executor::CallError::internal("the job names no tool"));
+            return Err(executor::CallError::invalid("the job names no tool"));
         };
         let call = executor::Call {
             workspace: started.workspace,
@@ -149,16 +149,13 @@ impl Attempts {
         result: Result<Value, executor::CallError>,
     ) -> Result<Command, CommandError<job::Error>> {
         let result = result.and_then(|output| match output.to_string().len() {
-            size if size > limits::JOB_VALUE_BYTES => Err(executor::CallError {
-                code: "OUTPUT_TOO_LARGE".to_owned(),
-                category: ErrorCategory::Validation,
-                message: format!(
+            size if size > limits::JOB_VALUE_BYTES => Err(executor::CallError::failed(
+                ErrorCategory::Validation,
+                format!(
                     "the output is {size} bytes as JSON; at most {} are kept",
                     limits::JOB_VALUE_BYTES
                 ),
-                retryable: false,
-                details: None,
-            }),
+            )),
             _ => Ok(output),
         });
         let at = self.clock.now();
@@ -177,7 +174,7 @@ impl Attempts {
                 Command::Fail {
                     attempt,
                     error: Failure {
-                        code: error.code,
+                        code: error.code.as_str().to_owned(),
                         category: error.category,
                         message: error.message,
                         retryable: error.retryable,
