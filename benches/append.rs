@@ -112,7 +112,13 @@ fn pgbench(cluster: &TestCluster, clients: usize, time: Duration, row: &str) -> 
         .args(["--time", &time.as_secs().to_string()])
         .arg("--file")
         .arg(&script)
-        .args(["--host", options.get_socket().and_then(|s| s.to_str()).expect("a socket")])
+        .args([
+            "--host",
+            options
+                .get_socket()
+                .and_then(|s| s.to_str())
+                .expect("a socket"),
+        ])
         .args(["--username", options.get_username()])
         .arg(options.get_database().expect("a database"))
         .output()
@@ -120,7 +126,12 @@ fn pgbench(cluster: &TestCluster, clients: usize, time: Duration, row: &str) -> 
     let text = String::from_utf8_lossy(&output.stdout);
     text.lines()
         .find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok())
-        .unwrap_or_else(|| panic!("pgbench gave no rate: {text}{}", String::from_utf8_lossy(&output.stderr)))
+        .unwrap_or_else(|| {
+            panic!(
+                "pgbench gave no rate: {text}{}",
+                String::from_utf8_lossy(&output.stderr)
+            )
+        })
 }
 
 /// The row of an event as it lies in the table, as an insert with a random id.
@@ -154,7 +165,9 @@ async fn main() {
         .map(|n| n.parse().expect("a number of clients"))
         .collect();
     let cluster = TestCluster::start().await;
-    let owner = PgPool::connect_with(cluster.connect_options()).await.expect("the server answers");
+    let owner = PgPool::connect_with(cluster.connect_options())
+        .await
+        .expect("the server answers");
     toolroom_eventlog::migrate(&owner).await.expect("migrates");
     sqlx::raw_sql(
         "create table stock_events (
@@ -172,7 +185,10 @@ async fn main() {
     let (log, tasks) = EventLog::start(
         Database::connect_lazy(cluster.connect_options()),
         master,
-        Options { sequence: false, other_nodes: false },
+        Options {
+            sequence: false,
+            other_nodes: false,
+        },
         &shutdown,
     )
     .await
@@ -183,7 +199,9 @@ async fn main() {
         .await
         .expect("connects");
 
-    println!("| clients | toolroom | p50 ms | p99 ms | pgbench | stock postgres-es | of pgbench | of stock |");
+    println!(
+        "| clients | toolroom | p50 ms | p99 ms | pgbench | stock postgres-es | of pgbench | of stock |"
+    );
     println!("|---|---|---|---|---|---|---|---|");
     for clients in clients {
         let bus = log.bus.clone();
@@ -191,9 +209,13 @@ async fn main() {
             let bus = bus.clone();
             async move {
                 let id = JobId::from_uuid(ids::new_uuid());
-                bus.execute(Target::<Job>::Existing(id.to_string()), request(id), &context())
-                    .await
-                    .expect("appends");
+                bus.execute(
+                    Target::<Job>::Existing(id.to_string()),
+                    request(id),
+                    &context(),
+                )
+                .await
+                .expect("appends");
             }
         })
         .await;
@@ -201,7 +223,8 @@ async fn main() {
         let floor = pgbench(&cluster, clients, time, &script);
         let repository = PostgresEventRepository::new(stock_pool.clone())
             .with_tables("stock_events", "stock_snapshots");
-        let store = PersistedEventStore::<PostgresEventRepository, Job>::new_event_store(repository);
+        let store =
+            PersistedEventStore::<PostgresEventRepository, Job>::new_event_store(repository);
         let framework = Arc::new(CqrsFramework::new(store, Vec::new(), ()));
         let (stock, ..) = rate(clients, time, move || {
             let framework = Arc::clone(&framework);
