@@ -67,7 +67,7 @@ pub(super) fn check(
 ) -> Vec<Violation> {
     let api = &config.api;
     let mut found = Vec::new();
-    if let Err(problems) = request::reads(templates, api) {
+    if let Err(problems) = request::check(templates, api) {
         found.extend(problems.into_iter().map(|v| v.under("api")));
     }
     if !api.base_url.contains("{{") {
