@@ -105,10 +105,19 @@ impl CallError {
         self
     }
 
-    /// The same error with what is wrong with which field.
+    /// The same error with what is wrong with which field, as far as there is room. Names of fields
+    /// may be personal, so they stand here and not in the message.
     #[must_use]
     pub fn with_violations(self, violations: &[Violation]) -> Self {
-        self.with_details(json!({ "violations": violations }))
+        let mut room = DETAILS_BYTES;
+        let told: Vec<_> = violations
+            .iter()
+            .map_while(|violation| {
+                room = room.checked_sub(violation.path.len() + violation.message.len())?;
+                Some(violation)
+            })
+            .collect();
+        self.with_details(json!({ "violations": told }))
     }
 }
 
