@@ -13,6 +13,7 @@ pub mod id;
 pub mod job;
 pub mod limits;
 pub mod name;
+pub mod owned;
 pub mod port;
 pub mod sealed;
 #[cfg(test)]
@@ -25,5 +26,6 @@ pub use claim::{ClaimChange, EventClaims};
 pub use clock::Clock;
 pub use code::{ErrorCategory, ErrorCode, Refusal};
 pub use id::{JobId, ToolId, WorkspaceId};
+pub use owned::Owned;
 pub use sealed::Sealed;
 pub use violation::Violation;

@@ -60,8 +60,14 @@ pub struct RunRequest {
     pub is_test: bool,
     /// Who asked.
     pub actor: Actor,
-    /// The command's idempotency key, if the client sent one.
-    pub command_id: Option<String>,
+    /// The command's idempotency key and what it asked for, if the client sent a key.
+    pub named: Option<(String, Vec<u8>)>,
+    /// What all that the request causes has in common.
+    pub correlation_id: String,
+    /// From which address it came.
+    pub ip: Option<String>,
+    /// With which program.
+    pub user_agent: Option<String>,
 }
 
 /// A job as far as it got, and the place of its last event.

@@ -1,1 +1,38 @@
-//! Placeholder.
+//! The log: how events are appended, put in one order, followed and proven.
+//!
+//! The only crate that knows `postgres-es`. Appends are concurrent and take no global lock
+//! ([`append`]); one fenced loop puts what is committed into a dense, hash-chained order
+//! ([`sequencer`]); everything that is derived follows that order ([`feed`], [`checkpoint`]).
+//! Commands come in through the [`command`] bus.
+
+pub mod append;
+pub mod checkpoint;
+pub mod clock;
+pub mod command;
+pub mod database;
+pub mod embedded;
+pub mod event;
+pub mod feed;
+pub mod ids;
+pub mod load;
+pub mod log;
+pub mod position;
+pub mod recovery;
+pub mod repository;
+pub mod sequencer;
+pub mod signal;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod upcast;
+pub mod vault;
+pub mod verify;
+
+pub use clock::SystemClock;
+pub use command::{CommandBus, CommandContext, CommandError, Executed, Loaded};
+pub use cqrs_es::Aggregate;
+pub use database::{Database, migrate};
+pub use event::{Metadata, RecordedEvent};
+pub use feed::{Feed, LogHead};
+pub use log::EventLog;
+pub use position::Position;
+pub use vault::Vault;

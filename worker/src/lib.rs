@@ -1,3 +1,16 @@
-//! Runs what is to be run.
+//! Running things: the queue, leases, the executor, and what reacts to the log.
+//!
+//! A job's aggregate is the truth, the queue a projection, a lease operational. A claim permits
+//! nothing; only one's own `JobStarted` does. A call runs with no transaction open.
 
+pub mod attempt;
+pub mod calls;
+pub mod definitions;
 pub mod executor;
+pub mod queue;
+pub mod reactor;
+pub mod runner;
+pub mod worker;
+
+pub use runner::NodeRunner;
+pub use worker::{Config, Worker};

@@ -24,3 +24,8 @@ pub use aggregate::{Attempt, Job, Status};
 pub use command::{Command, Request};
 pub use error::Error;
 pub use event::{Event, Failure, Progress, ToolRef};
+
+/// To what a job's sealed field is bound: in the place of another field or job it does not open.
+pub fn seal_context(job: crate::id::JobId, field: &str) -> String {
+    format!("{job}/{field}")
+}

@@ -1,0 +1,21 @@
+//! To whom an aggregate belongs.
+
+use crate::{id::WorkspaceId, job::Job, tool::Tool};
+
+/// An aggregate of a workspace. A command that comes from another one finds nothing.
+pub trait Owned {
+    /// The workspace, once the aggregate exists.
+    fn owner(&self) -> Option<WorkspaceId>;
+}
+
+impl Owned for Tool {
+    fn owner(&self) -> Option<WorkspaceId> {
+        self.workspace()
+    }
+}
+
+impl Owned for Job {
+    fn owner(&self) -> Option<WorkspaceId> {
+        self.workspace()
+    }
+}

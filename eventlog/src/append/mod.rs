@@ -1,0 +1,159 @@
+//! Appending: what a command wrote becomes durable, all of it or none.
+//!
+//! Commands are handed to one of two writers, which write what has gathered while the last commit
+//! was under way in one statement, one round trip and one flush ([`writer`]). An aggregate always
+//! goes to the same writer, so its commands meet in the process before they meet in the database.
+
+mod statement;
+mod writer;
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+use sqlx::PgPool;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use toolroom_domain::ClaimChange;
+
+use crate::signal::Signals;
+
+/// Two overlap one's flush with the other's statement; more only split the batches.
+const WRITERS: usize = 2;
+
+/// How many commands may wait for a writer before senders are held back.
+const QUEUE: usize = 1024;
+
+/// One event, serialised.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// From 1, one more than the aggregate's last.
+    pub sequence: i64,
+    /// The frozen name.
+    pub event_type: String,
+    /// The payload's version.
+    pub event_version: String,
+    /// JSON text.
+    pub payload: String,
+    /// JSON text.
+    pub metadata: String,
+}
+
+/// What is remembered of a command that its sender named.
+#[derive(Clone, Debug)]
+pub struct CommandRecord {
+    /// Who sent it.
+    pub actor: String,
+    /// The sender's idempotency key.
+    pub command_id: String,
+    /// HMAC of the request.
+    pub digest: Vec<u8>,
+}
+
+/// What one command writes.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// To whom all of it belongs.
+    pub workspace_id: String,
+    /// Which kind of aggregate.
+    pub aggregate_type: &'static str,
+    /// Which one.
+    pub aggregate_id: String,
+    /// The id in the metadata of its events, by which a commit of unknown outcome is recognised.
+    pub command_id: String,
+    /// In order; may be empty when there is a record to keep.
+    pub events: Vec<NewEvent>,
+    /// Names that its events take and release.
+    pub claims: Vec<ClaimChange>,
+    /// To be remembered, when the sender named the command.
+    pub record: Option<CommandRecord>,
+}
+
+impl Append {
+    fn size(&self) -> usize {
+        let text = |e: &NewEvent| e.payload.len() + e.metadata.len();
+        self.events.iter().map(text).sum()
+    }
+}
+
+/// Why nothing was appended.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The aggregate has moved on since it was loaded.
+    #[error("another command changed the aggregate meanwhile")]
+    Conflict,
+    /// A command of this id is recorded already.
+    #[error("a command of this id is recorded already")]
+    Repeated,
+    /// Another aggregate holds a name that the command would take.
+    #[error("the name `{key}` is taken")]
+    NameTaken {
+        /// What kind of name.
+        scope: &'static str,
+        /// The name.
+        key: String,
+    },
+    /// The database is away. Whether the command was appended is unknown; repeated with its id it
+    /// will not be appended twice.
+    #[error("the database is not available")]
+    Unavailable,
+    /// The database refuses these very rows.
+    #[error("the database refused the append: {0}")]
+    Refused(String),
+}
+
+/// `global_seq` of the command's last event; none when it wrote no event.
+pub type Appended = Result<Option<i64>, AppendError>;
+
+struct Pending {
+    append: Append,
+    reply: oneshot::Sender<Appended>,
+}
+
+/// Hands commands to the writers.
+#[derive(Clone, Debug)]
+pub struct Appender {
+    writers: Vec<mpsc::Sender<Pending>>,
+}
+
+/// The writers' tasks, to be awaited on shutdown.
+pub type Writers = tokio::task::JoinSet<()>;
+
+impl Appender {
+    /// Starts the writers; they end, after what they hold is written, with `shutdown`.
+    pub fn start(
+        pool: &PgPool,
+        signals: &Signals,
+        shutdown: &CancellationToken,
+    ) -> (Self, Writers) {
+        let mut tasks = Writers::new();
+        let writers = (0..WRITERS)
+            .map(|_| {
+                let (sender, receiver) = mpsc::channel(QUEUE);
+                let writer = writer::Writer::new(pool.clone(), signals.clone());
+                tasks.spawn(writer.run(receiver, shutdown.clone()));
+                sender
+            })
+            .collect();
+        (Self { writers }, tasks)
+    }
+
+    /// Appends what one command wrote, and returns once it is durable.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; in each case but `Unavailable` nothing was written.
+    pub async fn append(&self, append: Append) -> Appended {
+        let mut hasher = DefaultHasher::new();
+        append.aggregate_id.hash(&mut hasher);
+        let index = usize::try_from(hasher.finish() % WRITERS as u64).unwrap_or_default();
+        let (reply, answer) = oneshot::channel();
+        let pending = Pending { append, reply };
+        if self.writers[index].send(pending).await.is_err() {
+            return Err(AppendError::Unavailable);
+        }
+        answer.await.unwrap_or(Err(AppendError::Unavailable))
+    }
+}
+
+/// How long a commit of unknown outcome is looked into before its sender is told that the database
+/// is away.
+const SETTLE_WITHIN: Duration = Duration::from_secs(5);

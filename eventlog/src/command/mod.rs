@@ -1,0 +1,470 @@
+//! The way of a command: load, decide, append, remember.
+//!
+//! A command is refused by its aggregate, or becomes events that are durable when [`CommandBus::execute`]
+//! returns. Sent again under the same id it returns the first outcome and appends nothing.
+
+pub mod memory;
+
+use std::sync::Arc;
+
+use aws_lc_rs::hmac;
+use backon::{BackoffBuilder, ExponentialBuilder};
+use cqrs_es::{
+    Aggregate, AggregateError, EventStore,
+    event_sink::EventSink,
+    persist::{EventStoreAggregateContext, PersistedEventStore},
+};
+use sqlx::{PgPool, Row};
+use toolroom_domain::{Actor, EventClaims, Owned, WorkspaceId};
+
+use crate::{
+    append::{AppendError, Appender},
+    event::Metadata,
+    ids,
+    repository::{CommandScope, LogRepository},
+    upcast,
+};
+
+/// Tries of a command whose aggregate others change at the same time.
+const CONFLICT_TRIES: usize = 8;
+
+/// Who sends a command, and under which name.
+#[derive(Clone, Debug)]
+pub struct CommandContext {
+    /// In which workspace.
+    pub workspace: WorkspaceId,
+    /// Who.
+    pub actor: Actor,
+    /// The sender's idempotency key and what it asked for, when it sent one.
+    pub named: Option<NamedCommand>,
+    /// What all that one request causes has in common.
+    pub correlation_id: String,
+    /// The event or command that led to this one.
+    pub causation_id: Option<String>,
+    /// From which address.
+    pub ip: Option<String>,
+    /// With which program.
+    pub user_agent: Option<String>,
+}
+
+/// A command that its sender may repeat.
+#[derive(Clone, Debug)]
+pub struct NamedCommand {
+    /// The idempotency key: up to [`toolroom_domain::limits::COMMAND_ID_CHARS`] characters.
+    pub id: String,
+    /// What was asked for, in any form that is the same for the same request. Only its HMAC is
+    /// kept.
+    pub request: Vec<u8>,
+}
+
+impl CommandContext {
+    /// The same sender and request, for a further command of which it knows nothing and which it
+    /// therefore cannot repeat.
+    #[must_use]
+    pub fn unnamed(&self) -> Self {
+        Self {
+            named: None,
+            causation_id: self
+                .named
+                .as_ref()
+                .map(|named| named.id.clone())
+                .or_else(|| self.causation_id.clone()),
+            ..self.clone()
+        }
+    }
+
+    /// A command of a part of Toolroom itself.
+    pub fn system(workspace: WorkspaceId, part: &str, correlation_id: String) -> Self {
+        Self {
+            workspace,
+            actor: Actor::system(part),
+            named: None,
+            correlation_id,
+            causation_id: None,
+            ip: None,
+            user_agent: None,
+        }
+    }
+}
+
+/// An aggregate as it was loaded.
+#[derive(Clone, Debug)]
+pub struct Loaded<A> {
+    /// Its state.
+    pub aggregate: A,
+    /// How many events it has.
+    pub sequence: usize,
+}
+
+/// What became of a command.
+#[derive(Clone, Debug)]
+pub struct Executed<A> {
+    /// The aggregate's id: of a repeated command, the one it had the first time.
+    pub aggregate_id: String,
+    /// The aggregate after the command; of a repeated command, as it is now.
+    pub after: Loaded<A>,
+    /// Where the command's last event is, to be waited for; none when it changed nothing.
+    pub global_seq: Option<i64>,
+    /// Whether this is the outcome of an earlier sending.
+    pub repeated: bool,
+}
+
+/// Why a command had no effect.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError<E: std::error::Error> {
+    /// The aggregate refuses it.
+    #[error("{0}")]
+    Refused(E),
+    /// The workspace has no such aggregate.
+    #[error("there is none of this id")]
+    NotFound,
+    /// Another aggregate holds a name that it would take.
+    #[error("the name `{key}` is taken; choose another or rename the holder")]
+    NameTaken {
+        /// What kind of name.
+        scope: &'static str,
+        /// The name.
+        key: String,
+    },
+    /// The id was used for another request.
+    #[error("this command id was used for another request; send a new id for a new request")]
+    IdempotencyConflict,
+    /// Too many others change the same aggregate.
+    #[error("too many commands change the same object at once; try again in a moment")]
+    Contended,
+    /// The database is away; repeated under the same id the command has one outcome.
+    #[error("the database is not available; try again in a moment")]
+    Unavailable,
+    /// A fault of ours.
+    #[error("the command could not be carried out")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// On which aggregate a command acts.
+#[derive(Clone, Debug)]
+pub enum Target<A> {
+    /// One that may exist: loaded first.
+    Existing(String),
+    /// One with an id that was just drawn: there is nothing to load.
+    New(String),
+    /// One that the sender holds in its newest state, or believes so.
+    Held(String, Loaded<A>),
+}
+
+impl<A> Target<A> {
+    fn id(&self) -> &str {
+        match self {
+            Self::Existing(id) | Self::New(id) | Self::Held(id, _) => id,
+        }
+    }
+}
+
+/// Carries commands out. Cheap to clone.
+#[derive(Clone)]
+pub struct CommandBus {
+    pool: PgPool,
+    repository: LogRepository,
+    digest_key: Arc<hmac::Key>,
+    in_flight: Arc<memory::InFlight>,
+}
+
+/// What an aggregate needs to be commanded.
+pub trait Commanded: Aggregate<Services = ()> + Owned + Clone + 'static {}
+impl<A: Aggregate<Services = ()> + Owned + Clone + 'static> Commanded for A {}
+
+impl CommandBus {
+    /// A bus that writes through `appender` and keys its request digests with `digest_key`.
+    pub fn new(pool: PgPool, appender: Appender, digest_key: hmac::Key) -> Self {
+        Self {
+            repository: LogRepository::new(pool.clone(), appender),
+            pool,
+            digest_key: Arc::new(digest_key),
+            in_flight: Arc::default(),
+        }
+    }
+
+    fn store<A: Commanded>(&self) -> PersistedEventStore<LogRepository, A> {
+        PersistedEventStore::new_event_store(self.repository.clone()).with_upcasters(upcast::all())
+    }
+
+    /// The aggregate as it is now; of a foreign workspace or unknown id, [`CommandError::NotFound`].
+    ///
+    /// # Errors
+    /// When there is none or the database is away.
+    pub async fn load<A>(
+        &self,
+        workspace: WorkspaceId,
+        id: &str,
+    ) -> Result<Loaded<A>, CommandError<A::Error>>
+    where
+        A: Commanded,
+    {
+        let context = self
+            .store::<A>()
+            .load_aggregate(id)
+            .await
+            .map_err(from_aggregate_error)?;
+        if context.aggregate.owner() != Some(workspace) {
+            return Err(CommandError::NotFound);
+        }
+        Ok(Loaded {
+            aggregate: context.aggregate,
+            sequence: context.current_sequence,
+        })
+    }
+
+    /// The aggregate as it was at a position, or none if it did not exist then.
+    ///
+    /// # Errors
+    /// When the database is away or an event cannot be read.
+    pub async fn load_at<A>(
+        &self,
+        workspace: WorkspaceId,
+        id: &str,
+        position: i64,
+    ) -> Result<Option<A>, CommandError<A::Error>>
+    where
+        A: Commanded,
+    {
+        let rows = sqlx::query(
+            "select e.event_type, e.event_version, e.payload::text as payload
+             from events e
+             join event_log l using (global_seq)
+             where e.aggregate_type = $1 and e.aggregate_id = $2 and l.position <= $3
+             order by e.sequence",
+        )
+        .bind(A::TYPE)
+        .bind(id)
+        .bind(position)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(from_sqlx)?;
+        let mut aggregate = A::default();
+        for row in rows {
+            let event = upcast::decode(
+                row.get("event_type"),
+                row.get("event_version"),
+                row.get("payload"),
+            )
+            .map_err(|error| CommandError::Internal(Box::new(error)))?;
+            aggregate.apply(event);
+        }
+        Ok((aggregate.owner() == Some(workspace)).then_some(aggregate))
+    }
+
+    /// The outcome of a command that was sent before under this id; none if it is new.
+    ///
+    /// # Errors
+    /// [`CommandError::IdempotencyConflict`] when the id belongs to another request.
+    pub async fn recall<A>(
+        &self,
+        context: &CommandContext,
+    ) -> Result<Option<Executed<A>>, CommandError<A::Error>>
+    where
+        A: Commanded,
+    {
+        let Some(named) = &context.named else {
+            return Ok(None);
+        };
+        let found = memory::find(&self.pool, context, named)
+            .await
+            .map_err(from_sqlx)?;
+        let Some(found) = found else {
+            return Ok(None);
+        };
+        let same = hmac::verify(&self.digest_key, &named.request, &found.digest).is_ok();
+        if !same || found.aggregate_type != A::TYPE {
+            return Err(CommandError::IdempotencyConflict);
+        }
+        let after = self.load(context.workspace, &found.aggregate_id).await?;
+        Ok(Some(Executed {
+            aggregate_id: found.aggregate_id,
+            after,
+            global_seq: found.global_seq,
+            repeated: true,
+        }))
+    }
+
+    /// Carries a command out. When this returns `Ok`, its events are durable.
+    ///
+    /// # Errors
+    /// See [`CommandError`]; in each case but `Unavailable` nothing was written.
+    pub async fn execute<A>(
+        &self,
+        target: Target<A>,
+        command: A::Command,
+        context: &CommandContext,
+    ) -> Result<Executed<A>, CommandError<A::Error>>
+    where
+        A: Commanded,
+        A::Command: Clone,
+        A::Event: EventClaims,
+    {
+        let started = std::time::Instant::now();
+        let _turn = match &context.named {
+            Some(named) => Some(self.in_flight.turn(context, named).await),
+            None => None,
+        };
+        if let Some(first) = self.recall(context).await? {
+            return Ok(first);
+        }
+        let result = match self.try_until_settled(target, command, context).await {
+            Err(CommandError::Internal(error))
+                if matches!(error.downcast_ref(), Some(AppendError::Repeated)) =>
+            {
+                self.recall(context).await?.ok_or(CommandError::Contended)
+            }
+            other => other,
+        };
+        metrics::histogram!("toolroom_command_seconds", "aggregate" => A::TYPE)
+            .record(started.elapsed());
+        result
+    }
+
+    async fn try_until_settled<A>(
+        &self,
+        mut target: Target<A>,
+        command: A::Command,
+        context: &CommandContext,
+    ) -> Result<Executed<A>, CommandError<A::Error>>
+    where
+        A: Commanded,
+        A::Command: Clone,
+        A::Event: EventClaims,
+    {
+        let id = target.id().to_owned();
+        let mut delays = ExponentialBuilder::default()
+            .with_min_delay(std::time::Duration::from_millis(1))
+            .with_max_delay(std::time::Duration::from_millis(50))
+            .with_max_times(CONFLICT_TRIES)
+            .with_jitter()
+            .build();
+        loop {
+            match self.try_once(target, command.clone(), context).await {
+                Err(CommandError::Contended) => match delays.next() {
+                    Some(delay) => tokio::time::sleep(delay).await,
+                    None => return Err(CommandError::Contended),
+                },
+                other => return other,
+            }
+            metrics::counter!("toolroom_command_conflicts", "aggregate" => A::TYPE).increment(1);
+            target = Target::Existing(id.clone());
+        }
+    }
+
+    async fn try_once<A>(
+        &self,
+        target: Target<A>,
+        command: A::Command,
+        context: &CommandContext,
+    ) -> Result<Executed<A>, CommandError<A::Error>>
+    where
+        A: Commanded,
+        A::Event: EventClaims,
+    {
+        let store = self.store::<A>();
+        let fresh = |id: String, loaded: Loaded<A>| EventStoreAggregateContext {
+            aggregate_id: id,
+            aggregate: loaded.aggregate,
+            current_sequence: loaded.sequence,
+            current_snapshot: None,
+        };
+        let mut loaded = match target {
+            Target::Existing(id) => store
+                .load_aggregate(&id)
+                .await
+                .map_err(from_aggregate_error)?,
+            Target::New(id) => fresh(
+                id,
+                Loaded {
+                    aggregate: A::default(),
+                    sequence: 0,
+                },
+            ),
+            Target::Held(id, held) => fresh(id, held),
+        };
+        if loaded
+            .aggregate
+            .owner()
+            .is_some_and(|owner| owner != context.workspace)
+        {
+            return Err(CommandError::NotFound);
+        }
+        let sink = EventSink::default();
+        loaded
+            .aggregate
+            .handle(command, &(), &sink)
+            .await
+            .map_err(CommandError::Refused)?;
+        let events = sink.collect().await;
+        let aggregate_id = loaded.aggregate_id.clone();
+        let after = Loaded {
+            aggregate: loaded.aggregate.clone(),
+            sequence: loaded.current_sequence + events.len(),
+        };
+        let command_id = context
+            .named
+            .as_ref()
+            .map_or_else(|| ids::new_uuid().simple().to_string(), |n| n.id.clone());
+        let scope = CommandScope::new(
+            context.workspace.to_string(),
+            aggregate_id.clone(),
+            command_id.clone(),
+            events.iter().flat_map(EventClaims::claim_changes).collect(),
+            context
+                .named
+                .as_ref()
+                .map(|named| memory::record(&self.digest_key, context, named)),
+        );
+        let metadata = Metadata {
+            workspace_id: context.workspace,
+            actor: context.actor.to_string(),
+            command_id,
+            correlation_id: context.correlation_id.clone(),
+            causation_id: context.causation_id.clone(),
+            ip: context.ip.clone(),
+            user_agent: context.user_agent.clone(),
+        };
+        let commit = store.commit(events, loaded, metadata.to_map());
+        let (committed, outcome) = scope.enclose(commit).await;
+        match outcome {
+            Some(Ok(global_seq)) => Ok(Executed {
+                aggregate_id,
+                after,
+                global_seq,
+                repeated: false,
+            }),
+            Some(Err(AppendError::Conflict)) => Err(CommandError::Contended),
+            Some(Err(AppendError::NameTaken { scope, key })) => {
+                Err(CommandError::NameTaken { scope, key })
+            }
+            Some(Err(AppendError::Unavailable)) => Err(CommandError::Unavailable),
+            Some(Err(error)) => Err(CommandError::Internal(Box::new(error))),
+            None => Err(committed
+                .err()
+                .map_or(CommandError::Unavailable, from_aggregate_error)),
+        }
+    }
+}
+
+fn from_sqlx<E: std::error::Error>(error: sqlx::Error) -> CommandError<E> {
+    match crate::database::classify(&error) {
+        crate::database::Fault::Permanent | crate::database::Fault::Constraint => {
+            CommandError::Internal(Box::new(error))
+        }
+        _ => CommandError::Unavailable,
+    }
+}
+
+fn from_aggregate_error<E: std::error::Error>(error: AggregateError<E>) -> CommandError<E> {
+    match error {
+        AggregateError::UserError(error) => CommandError::Refused(error),
+        AggregateError::AggregateConflict => CommandError::Contended,
+        AggregateError::DatabaseConnectionError(_) => CommandError::Unavailable,
+        AggregateError::UnexpectedError(error) => match error.downcast::<sqlx::Error>() {
+            Ok(error) => from_sqlx(*error),
+            Err(error) => CommandError::Internal(error),
+        },
+        AggregateError::DeserializationError(error) => CommandError::Internal(error),
+    }
+}

@@ -1,0 +1,161 @@
+//! Connections and migrations.
+
+use std::time::Duration;
+
+use sqlx::{
+    PgPool,
+    migrate::{MigrateError, Migrator},
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
+
+/// The role that the server works as: it may append to the log, never change it.
+pub const APP_ROLE: &str = "toolroom_app";
+
+/// More connections than this make two cores slower, not faster.
+const DEFAULT_CONNECTIONS: u32 = 10;
+
+/// One for the sequencer, one for each follower at work; they take turns.
+const DERIVED_CONNECTIONS: u32 = 6;
+
+/// How long a request may wait for a connection before it is answered that the database is away.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Applies what is missing of the migrations, as the connection's own role.
+///
+/// # Errors
+/// When a migration fails or an applied one differs from this binary's.
+pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
+    MIGRATIONS.run(pool).await
+}
+
+/// How many migrations this binary knows, and the digest of each: what a template database of
+/// them may be named by.
+pub fn migrations_fingerprint() -> String {
+    use std::fmt::Write as _;
+    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    for migration in MIGRATIONS.iter() {
+        context.update(&migration.checksum);
+    }
+    context
+        .finish()
+        .as_ref()
+        .iter()
+        .take(8)
+        .fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+/// A database, and the roles under which parts of the server use it.
+#[derive(Clone, Debug)]
+pub struct Database {
+    app: PgPool,
+    derived: PgPool,
+    owner: PgConnectOptions,
+}
+
+impl Database {
+    /// A pool under the server's role. Nothing is connected yet, so that a server can start before
+    /// its database.
+    pub fn connect_lazy(owner: PgConnectOptions) -> Self {
+        Self::connect_lazy_with(owner, DEFAULT_CONNECTIONS)
+    }
+
+    /// As [`Self::connect_lazy`], with so many connections at the most.
+    pub fn connect_lazy_with(owner: PgConnectOptions, connections: u32) -> Self {
+        // No transaction stays open across a call to the outside, and none may hold the cluster's
+        // transaction horizon for long: whatever is slower than this is a fault.
+        let options = owner.clone().application_name("toolroom").options([
+            ("role", APP_ROLE),
+            ("search_path", "public,projections,operational"),
+            ("statement_timeout", "30s"),
+            ("lock_timeout", "10s"),
+            ("idle_in_transaction_session_timeout", "30s"),
+        ]);
+        let pool = |options, connections| {
+            PgPoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(ACQUIRE_TIMEOUT)
+                .test_before_acquire(false)
+                .connect_lazy_with(options)
+        };
+        Self {
+            derived: pool(
+                options.clone().options([("synchronous_commit", "off")]),
+                DERIVED_CONNECTIONS,
+            ),
+            app: pool(options, connections),
+            owner,
+        }
+    }
+
+    /// Connections that commit without waiting for the disk: for what comes out again from the log
+    /// after a crash, and for nothing else.
+    pub fn derived_pool(&self) -> &PgPool {
+        &self.derived
+    }
+
+    /// Connections under the server's role.
+    pub fn pool(&self) -> &PgPool {
+        &self.app
+    }
+
+    /// How to connect as the owner: for migrations, recovery and backups.
+    pub fn owner_options(&self) -> &PgConnectOptions {
+        &self.owner
+    }
+
+    /// A small pool as the owner, for migrations and recovery.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn owner_pool(&self) -> Result<PgPool, sqlx::Error> {
+        PgPoolOptions::new()
+            .max_connections(2)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_with(self.owner.clone())
+            .await
+    }
+}
+
+/// What an error of the database means for whoever asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It is away or overloaded: the same again may work in a moment.
+    Unavailable,
+    /// Another transaction was in the way: the same again may work at once.
+    Contended,
+    /// A unique or other constraint forbids it.
+    Constraint,
+    /// Anything else: the same again will fail again.
+    Permanent,
+}
+
+/// Tells what an error of the database means.
+pub fn classify(error: &sqlx::Error) -> Fault {
+    match error {
+        sqlx::Error::Database(error) => match error.code().as_deref() {
+            Some("40P01" | "40001" | "55P03") => Fault::Contended,
+            Some(code) if code.starts_with("23") => Fault::Constraint,
+            Some(code)
+                if code.starts_with("08") || code.starts_with("53") || code.starts_with("57P") =>
+            {
+                Fault::Unavailable
+            }
+            Some("57014") => Fault::Unavailable,
+            // A server in recovery or on a read-only standby: writes must wait for the primary.
+            Some("25006") => Fault::Unavailable,
+            _ => Fault::Permanent,
+        },
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => Fault::Unavailable,
+        _ => Fault::Permanent,
+    }
+}

@@ -1,0 +1,149 @@
+//! All parts of the log, started together.
+
+use sqlx::PgPool;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    CommandBus, Database, Feed, Vault,
+    append::{Appender, Writers},
+    command::memory,
+    sequencer,
+    signal::{self, Signals},
+    vault::{self, MasterKey},
+};
+
+/// How often commands past their keeping time are forgotten.
+const PRUNE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(3600);
+
+/// What starts with the log beside its writers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Whether to sequence here; one node of a database must, any may.
+    pub sequence: bool,
+    /// Whether there may be other nodes, to be told of appends.
+    pub other_nodes: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            sequence: true,
+            other_nodes: true,
+        }
+    }
+}
+
+/// The log of one database, as a process uses it. Cheap to clone.
+#[derive(Clone)]
+pub struct EventLog {
+    /// The database.
+    pub database: Database,
+    /// Wake-ups.
+    pub signals: Signals,
+    /// The one ordered feed.
+    pub feed: Feed,
+    /// The way of commands.
+    pub bus: CommandBus,
+    /// Seals and opens what the log holds encrypted.
+    pub vault: Vault,
+}
+
+/// The tasks behind an [`EventLog`].
+pub struct Tasks {
+    loops: JoinSet<()>,
+    writers: Writers,
+    stop_writers: CancellationToken,
+}
+
+impl EventLog {
+    /// Starts the writers and the loops; the loops end with `shutdown`. The database must be
+    /// migrated.
+    ///
+    /// # Errors
+    /// When the vault's keys cannot be had: the database is away or the master key is another one.
+    pub async fn start(
+        database: Database,
+        master: MasterKey,
+        options: Options,
+        shutdown: &CancellationToken,
+    ) -> Result<(Self, Tasks), vault::Error> {
+        let pool = database.pool().clone();
+        let vault = Vault::new(pool.clone(), master);
+        let digest_key = vault.digest_key().await?;
+        let signals = Signals::default();
+        let stop_writers = CancellationToken::new();
+        let (appender, writers) = Appender::start(&pool, &signals, &stop_writers);
+        let feed = Feed::new(database.derived_pool().clone());
+        feed.refresh().await;
+        let mut loops = JoinSet::new();
+        if options.sequence {
+            loops.spawn(sequencer::run(
+                database.derived_pool().clone(),
+                feed.clone(),
+                signals.clone(),
+                shutdown.clone(),
+            ));
+        }
+        if options.other_nodes {
+            let (pool, signals) = (pool.clone(), signals.clone());
+            loops.spawn(signal::tell_other_nodes(
+                pool.clone(),
+                signals.clone(),
+                shutdown.clone(),
+            ));
+            loops.spawn(signal::listen_to_other_nodes(
+                pool,
+                signals,
+                shutdown.clone(),
+            ));
+        }
+        loops.spawn(prune(pool.clone(), shutdown.clone()));
+        let log = Self {
+            bus: CommandBus::new(pool, appender, digest_key),
+            database,
+            signals,
+            feed,
+            vault,
+        };
+        let tasks = Tasks {
+            loops,
+            writers,
+            stop_writers,
+        };
+        Ok((log, tasks))
+    }
+}
+
+impl Tasks {
+    /// Waits for one of them to end before it should; a task that panicked is an error.
+    pub async fn failed(&mut self) -> Option<tokio::task::JoinError> {
+        tokio::select! {
+            Some(Err(error)) = self.loops.join_next() => Some(error),
+            Some(Err(error)) = self.writers.join_next() => Some(error),
+            else => None,
+        }
+    }
+
+    /// Waits for the loops, whose `shutdown` was given, then lets the writers write what they hold
+    /// and end. To be called after everything that sends commands has ended.
+    pub async fn finish(mut self) {
+        while self.loops.join_next().await.is_some() {}
+        self.stop_writers.cancel();
+        while self.writers.join_next().await.is_some() {}
+    }
+}
+
+async fn prune(pool: PgPool, shutdown: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(PRUNE_INTERVAL) => {}
+        }
+        match memory::prune(&pool).await {
+            Ok(0) => {}
+            Ok(forgotten) => tracing::debug!(forgotten, "forgot old commands"),
+            Err(error) => tracing::debug!(%error, "could not forget old commands"),
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The log's guarantees, each shown by a test that fails when it is broken.
+
+mod support;
+
+#[path = "log/append.rs"]
+mod append;
+#[path = "log/commands.rs"]
+mod commands;
+#[path = "log/crash.rs"]
+mod crash;
+#[path = "log/order.rs"]
+mod order;
+#[path = "log/proof.rs"]
+mod proof;
