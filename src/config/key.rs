@@ -37,9 +37,9 @@ keys! {
     ENV_SECRETS = "env_secrets", ["TOOLROOM_ENV_SECRETS"];
     WORKER_BACKGROUND = "worker.background", ["TOOLROOM_WORKER_BACKGROUND"];
     WORKER_FOREGROUND = "worker.foreground", ["TOOLROOM_WORKER_FOREGROUND"];
+    WORKER_GRACE_MS = "worker.grace_ms", ["TOOLROOM_WORKER_GRACE_MS"];
     BODY_BYTES = "limits.body_bytes", ["TOOLROOM_LIMITS_BODY_BYTES"];
     REQUEST_TIMEOUT_S = "limits.request_timeout_s", ["TOOLROOM_LIMITS_REQUEST_TIMEOUT_S"];
-    SHUTDOWN_GRACE_S = "limits.shutdown_grace_s", ["TOOLROOM_LIMITS_SHUTDOWN_GRACE_S"];
     LOG_FILTER = "log.filter", ["TOOLROOM_LOG", "RUST_LOG"];
     LOG_FORMAT = "log.format", ["TOOLROOM_LOG_FORMAT"];
 }
