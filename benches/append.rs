@@ -9,98 +9,16 @@
 
 use std::process::Command as Process;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cqrs_es::{CqrsFramework, persist::PersistedEventStore};
-use jiff::Timestamp;
 use postgres_es::PostgresEventRepository;
 use sqlx::{PgPool, Row, postgres::PgPoolOptions};
-use tokio_util::sync::CancellationToken;
-use toolroom_domain::{
-    Actor, JobId, Sealed, ToolId, WorkspaceId,
-    job::{Command, Job, Request, ToolRef},
-    tool::Kind,
-};
-use toolroom_eventlog::{
-    CommandContext, Database, EventLog, command::Target, ids, log::Options, testing::TestCluster,
-    vault::MasterKey,
-};
+use toolroom_domain::{JobId, job::Job};
+use toolroom_eventlog::{command::Target, ids, log::Options, testing::TestCluster};
 
-const WORKSPACE: WorkspaceId = WorkspaceId::DEFAULT;
-
-fn request(id: JobId) -> Command {
-    Command::Request(Box::new(Request {
-        id,
-        workspace: WORKSPACE,
-        tool: ToolRef {
-            id: ToolId::from_uuid(uuid::Uuid::from_u128(7)),
-            version: 1,
-            kind: Kind::Native,
-        },
-        action: None,
-        input: Sealed {
-            key: 1,
-            data: "c2VhbGVk".repeat(10),
-        },
-        is_test: false,
-        priority: 0,
-        run_at: None,
-        rerun_of: None,
-        at: Timestamp::UNIX_EPOCH,
-    }))
-}
-
-fn context() -> CommandContext {
-    CommandContext {
-        workspace: WORKSPACE,
-        actor: Actor::local_owner(),
-        named: None,
-        correlation_id: ids::new_uuid().to_string(),
-        causation_id: None,
-        ip: None,
-        user_agent: None,
-    }
-}
-
-/// Runs `act` in so many loops for so long; returns how often a second it succeeded, and its
-/// median and 99th percentile in milliseconds.
-async fn rate<F, Fut>(clients: usize, time: Duration, act: F) -> (f64, f64, f64)
-where
-    F: Fn() -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = ()> + Send,
-{
-    let act = Arc::new(act);
-    let done = Arc::new(AtomicU64::new(0));
-    let begun = Instant::now();
-    let loops: Vec<_> = (0..clients)
-        .map(|_| {
-            let (act, done) = (Arc::clone(&act), Arc::clone(&done));
-            tokio::spawn(async move {
-                let mut taken = Vec::new();
-                while begun.elapsed() < time {
-                    let one = Instant::now();
-                    act().await;
-                    taken.push(one.elapsed());
-                    done.fetch_add(1, Ordering::Relaxed);
-                }
-                taken
-            })
-        })
-        .collect();
-    let mut taken = Vec::new();
-    for each in loops {
-        taken.extend(each.await.expect("a client does not panic"));
-    }
-    let seconds = begun.elapsed().as_secs_f64();
-    taken.sort_unstable();
-    let ms = |q: f64| taken[((taken.len() - 1) as f64 * q) as usize].as_secs_f64() * 1e3;
-    (
-        done.load(Ordering::Relaxed) as f64 / seconds,
-        ms(0.5),
-        ms(0.99),
-    )
-}
+mod support;
+use support::{WORKSPACE, argument, context, rate, request, start};
 
 fn pgbench(cluster: &TestCluster, clients: usize, time: Duration, row: &str) -> f64 {
     let script = cluster.data_dir().join("insert.sql");
@@ -112,7 +30,13 @@ fn pgbench(cluster: &TestCluster, clients: usize, time: Duration, row: &str) -> 
         .args(["--time", &time.as_secs().to_string()])
         .arg("--file")
         .arg(&script)
-        .args(["--host", options.get_socket().and_then(|s| s.to_str()).expect("a socket")])
+        .args([
+            "--host",
+            options
+                .get_socket()
+                .and_then(|s| s.to_str())
+                .expect("a socket"),
+        ])
         .args(["--username", options.get_username()])
         .arg(options.get_database().expect("a database"))
         .output()
@@ -120,7 +44,12 @@ fn pgbench(cluster: &TestCluster, clients: usize, time: Duration, row: &str) -> 
     let text = String::from_utf8_lossy(&output.stdout);
     text.lines()
         .find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok())
-        .unwrap_or_else(|| panic!("pgbench gave no rate: {text}{}", String::from_utf8_lossy(&output.stderr)))
+        .unwrap_or_else(|| {
+            panic!(
+                "pgbench gave no rate: {text}{}",
+                String::from_utf8_lossy(&output.stderr)
+            )
+        })
 }
 
 /// The row of an event as it lies in the table, as an insert with a random id.
@@ -141,11 +70,6 @@ async fn sample_row(pool: &PgPool) -> String {
     .replace("user:local", "user-local")
 }
 
-fn argument(name: &str, default: &str) -> String {
-    let mut arguments = std::env::args().skip_while(|a| a != name);
-    arguments.nth(1).unwrap_or_else(|| default.to_owned())
-}
-
 #[tokio::main]
 async fn main() {
     let time = Duration::from_secs(argument("--seconds", "10").parse().expect("seconds"));
@@ -153,9 +77,11 @@ async fn main() {
         .split(',')
         .map(|n| n.parse().expect("a number of clients"))
         .collect();
-    let cluster = TestCluster::start().await;
-    let owner = PgPool::connect_with(cluster.connect_options()).await.expect("the server answers");
-    toolroom_eventlog::migrate(&owner).await.expect("migrates");
+    let (cluster, owner, log, tasks, shutdown) = start(Options {
+        sequence: false,
+        other_nodes: false,
+    })
+    .await;
     sqlx::raw_sql(
         "create table stock_events (
              aggregate_type text not null, aggregate_id text not null,
@@ -167,23 +93,15 @@ async fn main() {
     .execute(&owner)
     .await
     .expect("creates");
-    let shutdown = CancellationToken::new();
-    let master = MasterKey::from_base64(&format!("{}=", "A".repeat(43))).expect("a key");
-    let (log, tasks) = EventLog::start(
-        Database::connect_lazy(cluster.connect_options()),
-        master,
-        Options { sequence: false, other_nodes: false },
-        &shutdown,
-    )
-    .await
-    .expect("starts");
     let stock_pool = PgPoolOptions::new()
         .max_connections(10)
         .connect_with(cluster.connect_options())
         .await
         .expect("connects");
 
-    println!("| clients | toolroom | p50 ms | p99 ms | pgbench | stock postgres-es | of pgbench | of stock |");
+    println!(
+        "| clients | toolroom | p50 ms | p99 ms | pgbench | stock postgres-es | of pgbench | of stock |"
+    );
     println!("|---|---|---|---|---|---|---|---|");
     for clients in clients {
         let bus = log.bus.clone();
@@ -191,9 +109,13 @@ async fn main() {
             let bus = bus.clone();
             async move {
                 let id = JobId::from_uuid(ids::new_uuid());
-                bus.execute(Target::<Job>::Existing(id.to_string()), request(id), &context())
-                    .await
-                    .expect("appends");
+                bus.execute(
+                    Target::<Job>::Existing(id.to_string()),
+                    request(id),
+                    &context(),
+                )
+                .await
+                .expect("appends");
             }
         })
         .await;
@@ -201,7 +123,8 @@ async fn main() {
         let floor = pgbench(&cluster, clients, time, &script);
         let repository = PostgresEventRepository::new(stock_pool.clone())
             .with_tables("stock_events", "stock_snapshots");
-        let store = PersistedEventStore::<PostgresEventRepository, Job>::new_event_store(repository);
+        let store =
+            PersistedEventStore::<PostgresEventRepository, Job>::new_event_store(repository);
         let framework = Arc::new(CqrsFramework::new(store, Vec::new(), ()));
         let (stock, ..) = rate(clients, time, move || {
             let framework = Arc::clone(&framework);

@@ -85,11 +85,7 @@ impl Attempts {
         self.append_outcome(started, command).await
     }
 
-    async fn call(
-        &self,
-        started: &Started,
-        attempt: u32,
-    ) -> Result<Value, executor::CallError> {
+    async fn call(&self, started: &Started, attempt: u32) -> Result<Value, executor::CallError> {
         let (sender, mut reports) = watch::channel(Progress::default());
         let reporter = Reports(sender);
         let job = &started.job.aggregate;
@@ -134,7 +130,10 @@ impl Attempts {
             at: self.clock.now(),
         };
         let target = Target::<Job>::Existing(started.id.to_string());
-        let appended = self.bus.execute(target, command, &started.context.unnamed()).await;
+        let appended = self
+            .bus
+            .execute(target, command, &started.context.unnamed())
+            .await;
         if let Err(error) = appended {
             tracing::debug!(job = %started.id, %error, "progress was not appended");
         }

@@ -74,7 +74,10 @@ impl Calls {
 
     /// The jobs and attempts under way.
     pub(crate) fn all(&self) -> Vec<(JobId, u32)> {
-        self.lock().iter().map(|(job, c)| (*job, c.attempt)).collect()
+        self.lock()
+            .iter()
+            .map(|(job, c)| (*job, c.attempt))
+            .collect()
     }
 
     /// How many calls are under way.

@@ -174,13 +174,14 @@ impl Worker {
     }
 
     async fn try_run(&self, claimed: Claimed) -> Result<(), CommandError<job::Error>> {
-        let context = CommandContext::system(
-            claimed.workspace,
-            "worker",
-            ids::new_uuid().to_string(),
-        );
+        let context =
+            CommandContext::system(claimed.workspace, "worker", ids::new_uuid().to_string());
         let id = claimed.job.to_string();
-        let before = self.attempts.bus.load::<Job>(claimed.workspace, &id).await?;
+        let before = self
+            .attempts
+            .bus
+            .load::<Job>(claimed.workspace, &id)
+            .await?;
         let next = before.aggregate.attempt() + 1;
         // Taken before the job is started, so that a cancellation finds the call at once.
         let Some(place) = self.calls.enter(claimed.job, next) else {
@@ -343,7 +344,10 @@ impl Handle {
             return;
         }
         let left = self.calls.all();
-        tracing::warn!(jobs = left.len(), "calls did not end in time; their leases are given up");
+        tracing::warn!(
+            jobs = left.len(),
+            "calls did not end in time; their leases are given up"
+        );
         if let Err(error) = lease::release(&self.pool, &self.config.node, &left).await {
             tracing::warn!(%error, "leases could not be given up; they run out by themselves");
         }

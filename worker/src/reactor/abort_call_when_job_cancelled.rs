@@ -35,7 +35,12 @@ pub async fn run(feed: Feed, calls: Calls, shutdown: CancellationToken) {
     }
 }
 
-async fn catch_up(feed: &Feed, calls: &Calls, mut position: i64, shutdown: &CancellationToken) -> i64 {
+async fn catch_up(
+    feed: &Feed,
+    calls: &Calls,
+    mut position: i64,
+    shutdown: &CancellationToken,
+) -> i64 {
     while !shutdown.is_cancelled() {
         match feed.read(position, BATCH).await {
             Ok(events) => {
