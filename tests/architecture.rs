@@ -10,14 +10,25 @@ use serde_json::Value;
 const ALLOWED: [(&str, &[&str]); 6] = [
     ("toolroom-domain", &[]),
     ("toolroom-eventlog", &["toolroom-domain"]),
-    ("toolroom-projections", &["toolroom-domain", "toolroom-eventlog"]),
+    (
+        "toolroom-projections",
+        &["toolroom-domain", "toolroom-eventlog"],
+    ),
     (
         "toolroom-worker",
-        &["toolroom-domain", "toolroom-eventlog", "toolroom-projections"],
+        &[
+            "toolroom-domain",
+            "toolroom-eventlog",
+            "toolroom-projections",
+        ],
     ),
     (
         "toolroom-api",
-        &["toolroom-domain", "toolroom-eventlog", "toolroom-projections"],
+        &[
+            "toolroom-domain",
+            "toolroom-eventlog",
+            "toolroom-projections",
+        ],
     ),
     (
         "toolroom",
@@ -34,7 +45,13 @@ const ALLOWED: [(&str, &[&str]); 6] = [
 /// Every crate of the workspace with what it depends on, tests aside: those may use more.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--no-deps",
+            "--offline",
+        ])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("cargo runs");
@@ -63,7 +80,10 @@ fn dependencies_point_inwards() {
     assert_eq!(found.keys().cloned().collect::<BTreeSet<_>>(), known);
     for (name, allowed) in ALLOWED {
         for used in found[name].iter().filter(|used| known.contains(*used)) {
-            assert!(allowed.contains(&used.as_str()), "{name} must not use {used}");
+            assert!(
+                allowed.contains(&used.as_str()),
+                "{name} must not use {used}"
+            );
         }
     }
 }

@@ -35,7 +35,11 @@ pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
 
 /// The version of the newest migration that this binary knows.
 pub fn last_migration() -> i64 {
-    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
+    MIGRATIONS
+        .iter()
+        .map(|migration| migration.version)
+        .max()
+        .unwrap_or_default()
 }
 
 /// How many migrations this binary knows, and the digest of each: what a template database of

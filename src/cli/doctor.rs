@@ -54,8 +54,13 @@ pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
             database::look(config, &access, &mut findings).await;
             access.close().await?;
         }
-        Err(error) if config.database_url.is_none() && !config.data_dir.join("postgres").exists() => {
-            findings.good("database", format_args!("none yet ({error}); the first start makes it"));
+        Err(error)
+            if config.database_url.is_none() && !config.data_dir.join("postgres").exists() =>
+        {
+            findings.good(
+                "database",
+                format_args!("none yet ({error}); the first start makes it"),
+            );
         }
         Err(error) => findings.fault(
             "database",

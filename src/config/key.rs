@@ -61,7 +61,11 @@ pub fn is_known_variable(name: &str) -> bool {
 /// Kubernetes and Docker links set such variables in every container beside a service that is
 /// called `toolroom`: `TOOLROOM_PORT`, `TOOLROOM_PORT_8000_TCP_ADDR`, `TOOLROOM_SERVICE_HOST`, …
 fn is_service_link(name: &str) -> bool {
-    ["TOOLROOM_PORT", "TOOLROOM_SERVICE_HOST", "TOOLROOM_SERVICE_PORT"]
-        .iter()
-        .any(|link| name == *link || name.strip_prefix(link).is_some_and(|r| r.starts_with('_')))
+    [
+        "TOOLROOM_PORT",
+        "TOOLROOM_SERVICE_HOST",
+        "TOOLROOM_SERVICE_PORT",
+    ]
+    .iter()
+    .any(|link| name == *link || name.strip_prefix(link).is_some_and(|r| r.starts_with('_')))
 }

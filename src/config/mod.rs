@@ -164,7 +164,11 @@ impl Setting for EgressRule {
 }
 
 /// Takes a whole number out of the layers, its bounds in the words of its fault.
-fn whole<const MIN: u64, const MAX: u64>(layers: &mut Layers, key: &'static Key, default: u64) -> u64 {
+fn whole<const MIN: u64, const MAX: u64>(
+    layers: &mut Layers,
+    key: &'static Key,
+    default: u64,
+) -> u64 {
     let expected = format!("a whole number {}", Whole::<MIN, MAX>::bounds());
     layers
         .required_of(key, Whole::<MIN, MAX>(default), &expected)
@@ -197,7 +201,8 @@ impl Config {
         let database_connections =
             whole::<2, 500>(layers, &key::DATABASE_CONNECTIONS, DEFAULT_CONNECTIONS);
         let pg_bin = layers.optional(&key::PG_BIN);
-        let master_key: Option<SecretText> = layers.optional_of(&key::MASTER_KEY, "32 bytes in base64");
+        let master_key: Option<SecretText> =
+            layers.optional_of(&key::MASTER_KEY, "32 bytes in base64");
         let beside_data = data_dir.join("master.key");
         let master_key = match master_key {
             None => MasterKeySource::File(layers.required(&key::MASTER_KEY_FILE, beside_data)),

@@ -102,7 +102,9 @@ async fn keep(mut server: Server, options: Options, stop: CancellationToken) -> 
         let now = Instant::now();
         deaths.push_back(now);
         if deaths.len() >= RESTARTS
-            && deaths.pop_front().is_some_and(|first| now - first < RESTART_WINDOW)
+            && deaths
+                .pop_front()
+                .is_some_and(|first| now - first < RESTART_WINDOW)
         {
             bail!(
                 "the embedded server died {RESTARTS} times within {} s, the last time with {status}; {} tells why",

@@ -104,7 +104,8 @@ async fn unless_stopped<T>(
 
 /// The first lines: where everything is.
 fn announce(config: &Config, addresses: &[std::net::SocketAddr]) {
-    let folder = std::fs::canonicalize(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
+    let folder =
+        std::fs::canonicalize(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
     if telemetry::format(&config.log) == LogFormat::Json {
         for address in addresses {
             tracing::info!(

@@ -64,13 +64,21 @@ async fn server(pool: &PgPool, findings: &mut Findings) -> Result<(), sqlx::Erro
     .await?;
     let version: &str = row.get("version");
     if row.get::<i32, _>("number") < OLDEST_VERSION {
-        findings.fault("version", format_args!("PostgreSQL {version}"), "move to PostgreSQL 15 or newer");
+        findings.fault(
+            "version",
+            format_args!("PostgreSQL {version}"),
+            "move to PostgreSQL 15 or newer",
+        );
     } else {
         findings.good("version", format_args!("PostgreSQL {version}"));
     }
     let encoding: &str = row.get("encoding");
     if encoding != "UTF8" {
-        findings.fault("encoding", encoding, "create the database with encoding UTF8");
+        findings.fault(
+            "encoding",
+            encoding,
+            "create the database with encoding UTF8",
+        );
     }
     let (commit, fsync): (&str, &str) = (row.get("commit"), row.get("fsync"));
     if commit == "off" || fsync == "off" {
@@ -87,16 +95,23 @@ async fn server(pool: &PgPool, findings: &mut Findings) -> Result<(), sqlx::Erro
 
 /// Whether there is anything more to look at.
 async fn migrations(pool: &PgPool, findings: &mut Findings) -> Result<bool, sqlx::Error> {
-    let migrated: bool = sqlx::query_scalar("select to_regclass('public._sqlx_migrations') is not null")
-        .fetch_one(pool)
-        .await?;
+    let migrated: bool =
+        sqlx::query_scalar("select to_regclass('public._sqlx_migrations') is not null")
+            .fetch_one(pool)
+            .await?;
     if !migrated {
-        findings.fault("migrations", "none was applied", "run `toolroom migrate`, or start the server");
+        findings.fault(
+            "migrations",
+            "none was applied",
+            "run `toolroom migrate`, or start the server",
+        );
         return Ok(false);
     }
-    let row = sqlx::query("select max(version) as last, bool_and(success) as success from _sqlx_migrations")
-        .fetch_one(pool)
-        .await?;
+    let row = sqlx::query(
+        "select max(version) as last, bool_and(success) as success from _sqlx_migrations",
+    )
+    .fetch_one(pool)
+    .await?;
     let last: Option<i64> = row.get("last");
     let known = toolroom_eventlog::database::last_migration();
     match last {
@@ -115,7 +130,10 @@ async fn migrations(pool: &PgPool, findings: &mut Findings) -> Result<bool, sqlx
         last => {
             findings.fault(
                 "migrations",
-                format_args!("the database is at {}, {known} is needed", last.unwrap_or_default()),
+                format_args!(
+                    "the database is at {}, {known} is needed",
+                    last.unwrap_or_default()
+                ),
                 "run `toolroom migrate`, or start the server",
             );
             Ok(false)
@@ -165,7 +183,10 @@ async fn role(pool: &PgPool, findings: &mut Findings) -> Result<(), sqlx::Error>
         "alter table events enable trigger all; the same for event_log; then `toolroom verify`",
     );
     if sound {
-        findings.good("roles", "the server may append to the log and not change it");
+        findings.good(
+            "roles",
+            "the server may append to the log and not change it",
+        );
     }
     Ok(())
 }
@@ -246,7 +267,10 @@ async fn followers(pool: &PgPool, findings: &mut Findings) -> Result<(), sqlx::E
                 "start the server if none runs; else its log tells what holds it",
             );
         } else {
-            findings.good("projections", format_args!("{follower} is {lag} events behind"));
+            findings.good(
+                "projections",
+                format_args!("{follower} is {lag} events behind"),
+            );
         }
     }
     Ok(())
@@ -259,7 +283,11 @@ async fn vault(config: &Config, pool: &PgPool, findings: &mut Findings) -> Resul
     match master_key::find(&config.master_key) {
         Ok(Some(key)) => match Vault::new(pool.clone(), key).digest_key().await {
             Ok(_) => findings.good("vault", "opens with the master key"),
-            Err(error) => findings.fault("vault", error, "put the right key back, from where you keep it"),
+            Err(error) => findings.fault(
+                "vault",
+                error,
+                "put the right key back, from where you keep it",
+            ),
         },
         Ok(None) => findings.fault(
             "vault",

@@ -39,7 +39,9 @@ fn listen(config: &Config, findings: &mut Findings) {
         if !address.ip().is_loopback() {
             findings.fault(
                 "listen",
-                format_args!("{address} is reached by other machines, and nobody is asked who they are"),
+                format_args!(
+                    "{address} is reached by other machines, and nobody is asked who they are"
+                ),
                 "listen on 127.0.0.1 or [::1]; let others in through a proxy that knows them",
             );
             continue;
@@ -48,7 +50,10 @@ fn listen(config: &Config, findings: &mut Findings) {
             Ok(_) => findings.good("listen", format_args!("{address} is free")),
             // A server that runs is the likeliest holder, and no fault.
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-                findings.good("listen", format_args!("{address} is taken, by a running server perhaps"));
+                findings.good(
+                    "listen",
+                    format_args!("{address} is taken, by a running server perhaps"),
+                );
             }
             Err(error) => findings.fault(
                 "listen",
@@ -60,7 +65,10 @@ fn listen(config: &Config, findings: &mut Findings) {
 }
 
 fn disk(folder: &Path, findings: &mut Findings) {
-    let there = folder.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
+    let there = folder
+        .ancestors()
+        .find(|path| path.exists())
+        .unwrap_or(Path::new("."));
     match statvfs(there) {
         Ok(disk) => {
             let free = disk.blocks_available().saturating_mul(disk.fragment_size());
@@ -69,7 +77,10 @@ fn disk(folder: &Path, findings: &mut Findings) {
                 findings.fault(
                     "disk",
                     words,
-                    format_args!("make room: at least {} GiB are needed", DISK_NEEDED_BYTES / GIB),
+                    format_args!(
+                        "make room: at least {} GiB are needed",
+                        DISK_NEEDED_BYTES / GIB
+                    ),
                 );
             } else {
                 findings.good("disk", words);
@@ -92,6 +103,10 @@ fn key(config: &Config, findings: &mut Findings) {
         Ok(Some(_)) => findings.good("master key", from),
         // Whether that is a fault the database knows.
         Ok(None) => findings.good("master key", format_args!("none yet at {from}")),
-        Err(error) => findings.fault("master key", error, "the message says what is wrong with it"),
+        Err(error) => findings.fault(
+            "master key",
+            error,
+            "the message says what is wrong with it",
+        ),
     }
 }
