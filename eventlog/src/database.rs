@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sqlx::{
-    PgPool,
+    Connection as _, PgPool,
     migrate::{MigrateError, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -18,6 +18,9 @@ const DEFAULT_CONNECTIONS: u32 = 10;
 
 /// One for the sequencer, one for each follower at work; they take turns.
 const DERIVED_CONNECTIONS: u32 = 6;
+
+/// For how long an idle connection is taken to be alive: asking costs a round trip.
+const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
 /// How long a request may wait for a connection before it is answered that the database is away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -80,6 +83,15 @@ impl Database {
                 .max_connections(connections)
                 .acquire_timeout(ACQUIRE_TIMEOUT)
                 .test_before_acquire(false)
+                // A busy connection proves itself; one that lay idle may have lost its server.
+                .before_acquire(|connection, meta| {
+                    Box::pin(async move {
+                        if meta.idle_for < TRUSTED_FOR {
+                            return Ok(true);
+                        }
+                        Ok(connection.ping().await.is_ok())
+                    })
+                })
                 .connect_lazy_with(options)
         };
         Self {

@@ -14,6 +14,7 @@ pub mod embedded;
 pub mod event;
 pub mod feed;
 pub mod ids;
+pub mod load;
 pub mod log;
 pub mod position;
 pub mod recovery;
@@ -28,6 +29,7 @@ pub mod verify;
 
 pub use clock::SystemClock;
 pub use command::{CommandBus, CommandContext, CommandError, Executed, Loaded};
+pub use cqrs_es::Aggregate;
 pub use database::{Database, migrate};
 pub use event::{Metadata, RecordedEvent};
 pub use feed::{Feed, LogHead};

@@ -1,6 +1,7 @@
 //! How cqrs-es reads and writes the log.
 //!
-//! Reads are postgres-es's own; a write goes to the [`Appender`]. What cqrs-es has no place for
+//! An aggregate's stream is read by the [`Loader`], other reads are postgres-es's own; a write goes
+//! to the [`Appender`]. What cqrs-es has no place for
 //! (claims, the command's record, the `global_seq` written) travels in a context of the task that
 //! carries the command out.
 
@@ -18,7 +19,10 @@ use serde_json::Value;
 use sqlx::PgPool;
 use toolroom_domain::ClaimChange;
 
-use crate::append::{Append, AppendError, Appended, Appender, CommandRecord, NewEvent};
+use crate::{
+    append::{Append, AppendError, Appended, Appender, CommandRecord, NewEvent},
+    load::{LoadError, Loader},
+};
 
 tokio::task_local! {
     /// Set by the command bus around each commit.
@@ -76,6 +80,7 @@ impl CommandScope {
 /// A [`PersistedEventRepository`] over the log.
 #[derive(Clone)]
 pub struct LogRepository {
+    loader: Loader,
     reads: Arc<PostgresEventRepository>,
     appender: Appender,
 }
@@ -84,6 +89,7 @@ impl LogRepository {
     /// Reads through `pool`, writes through `appender`.
     pub fn new(pool: PgPool, appender: Appender) -> Self {
         Self {
+            loader: Loader::start(&pool),
             reads: Arc::new(PostgresEventRepository::new(pool)),
             appender,
         }
@@ -107,7 +113,13 @@ impl PersistedEventRepository for LogRepository {
         &self,
         aggregate_id: &str,
     ) -> Result<Vec<SerializedEvent>, PersistenceError> {
-        self.reads.get_events::<A>(aggregate_id).await
+        self.loader
+            .load(A::TYPE, aggregate_id)
+            .await
+            .map_err(|error| match error {
+                LoadError::Unavailable => PersistenceError::ConnectionError(Box::new(error)),
+                LoadError::Failed(_) => PersistenceError::UnknownError(Box::new(error)),
+            })
     }
 
     async fn get_last_events<A: Aggregate>(

@@ -41,16 +41,24 @@ pub struct Step {
     /// How many of the events do not follow on their aggregate's one before: a fault to be
     /// alarmed about.
     pub gaps: usize,
+    /// Where the log ends, as far as this step saw: past what it sequenced, when another node was
+    /// quicker.
+    pub position: i64,
 }
 
 /// Sequences until `shutdown`.
 pub async fn run(pool: PgPool, feed: Feed, signals: Signals, shutdown: CancellationToken) {
+    let mut head = feed.watch();
+    let mut answered = true;
     loop {
         let pause = match step(&pool, STEP_EVENTS).await {
             Ok(step) => {
+                answered = true;
                 let full = step.events.len() as i64 == STEP_EVENTS;
                 let progressed = !step.events.is_empty();
-                if step.busy {
+                let elsewhere =
+                    step.position - step.events.len() as i64 > *head.borrow_and_update();
+                if step.busy || elsewhere {
                     feed.refresh().await;
                 } else {
                     feed.push(step.events);
@@ -66,7 +74,9 @@ pub async fn run(pool: PgPool, feed: Feed, signals: Signals, shutdown: Cancellat
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "sequencing paused: the database does not answer");
+                if std::mem::take(&mut answered) {
+                    tracing::warn!(%error, "sequencing paused: the database does not answer");
+                }
                 Some(RETRY_INTERVAL)
             }
         };
@@ -150,6 +160,7 @@ pub async fn step(pool: &PgPool, limit: i64) -> Result<Step, sqlx::Error> {
                       and (p.tx_id, p.global_seq) < (c.tx_id, c.global_seq)
                 ) as gap,
                 exists (select from state) as held,
+                (select position from state) as before,
                 exists (
                     select from events e
                     where (e.tx_id, e.global_seq) > (
@@ -173,6 +184,7 @@ pub async fn step(pool: &PgPool, limit: i64) -> Result<Step, sqlx::Error> {
         Some(_) => rows.iter().map(recorded).collect(),
         None => Vec::new(),
     };
+    let count = i64::try_from(events.len()).unwrap_or_default();
     let mut gaps = 0;
     for row in &rows {
         if row.get::<Option<bool>, _>("gap") == Some(true) {
@@ -191,6 +203,7 @@ pub async fn step(pool: &PgPool, limit: i64) -> Result<Step, sqlx::Error> {
     Ok(Step {
         events,
         more,
+        position: first.get::<Option<i64>, _>("before").unwrap_or_default() + count,
         busy: !held,
         gaps,
     })

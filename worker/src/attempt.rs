@@ -85,16 +85,12 @@ impl Attempts {
         self.append_outcome(started, command).await
     }
 
-    async fn call(
-        &self,
-        started: &Started,
-        attempt: u32,
-    ) -> Result<Value, executor::CallError> {
+    async fn call(&self, started: &Started, attempt: u32) -> Result<Value, executor::CallError> {
         let (sender, mut reports) = watch::channel(Progress::default());
         let reporter = Reports(sender);
         let job = &started.job.aggregate;
         let Some(tool) = job.tool() else {
-            return Err(executor::CallError::internal("the job names no tool"));
+            return Err(executor::CallError::invalid("the job names no tool"));
         };
         let call = executor::Call {
             workspace: started.workspace,
@@ -134,7 +130,10 @@ impl Attempts {
             at: self.clock.now(),
         };
         let target = Target::<Job>::Existing(started.id.to_string());
-        let appended = self.bus.execute(target, command, &started.context.unnamed()).await;
+        let appended = self
+            .bus
+            .execute(target, command, &started.context.unnamed())
+            .await;
         if let Err(error) = appended {
             tracing::debug!(job = %started.id, %error, "progress was not appended");
         }
@@ -149,16 +148,13 @@ impl Attempts {
         result: Result<Value, executor::CallError>,
     ) -> Result<Command, CommandError<job::Error>> {
         let result = result.and_then(|output| match output.to_string().len() {
-            size if size > limits::JOB_VALUE_BYTES => Err(executor::CallError {
-                code: "OUTPUT_TOO_LARGE".to_owned(),
-                category: ErrorCategory::Validation,
-                message: format!(
+            size if size > limits::JOB_VALUE_BYTES => Err(executor::CallError::failed(
+                ErrorCategory::Validation,
+                format!(
                     "the output is {size} bytes as JSON; at most {} are kept",
                     limits::JOB_VALUE_BYTES
                 ),
-                retryable: false,
-                details: None,
-            }),
+            )),
             _ => Ok(output),
         });
         let at = self.clock.now();
@@ -177,7 +173,7 @@ impl Attempts {
                 Command::Fail {
                     attempt,
                     error: Failure {
-                        code: error.code,
+                        code: error.code.as_str().to_owned(),
                         category: error.category,
                         message: error.message,
                         retryable: error.retryable,

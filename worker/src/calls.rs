@@ -68,20 +68,16 @@ impl Calls {
         }
     }
 
-    /// Aborts all.
-    pub(crate) fn abort_all(&self) {
-        for call in self.lock().values() {
-            call.cancel.cancel();
-        }
-    }
-
     pub(crate) fn get(&self, job: JobId) -> Option<Call> {
         self.lock().get(&job).cloned()
     }
 
     /// The jobs and attempts under way.
     pub(crate) fn all(&self) -> Vec<(JobId, u32)> {
-        self.lock().iter().map(|(job, c)| (*job, c.attempt)).collect()
+        self.lock()
+            .iter()
+            .map(|(job, c)| (*job, c.attempt))
+            .collect()
     }
 
     /// How many calls are under way.

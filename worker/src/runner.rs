@@ -191,7 +191,12 @@ impl Runner for NodeRunner {
 }
 
 fn begun_id(outcome: &RunOutcome) -> String {
-    outcome.job.id().as_ref().map(JobId::to_string).unwrap_or_default()
+    outcome
+        .job
+        .id()
+        .as_ref()
+        .map(JobId::to_string)
+        .unwrap_or_default()
 }
 
 fn internal(message: &str) -> PortError {

@@ -130,7 +130,9 @@ impl ToolConfig {
                 .collect(),
             Self::External(external) => check_url("external.endpointUrl", &external.endpoint_url),
             Self::Rest(rest) => {
-                let mut found = check_url("rest.api.base_url", &rest.api.base_url);
+                // Within `{{ … }}` spaces are the template's, not the URL's.
+                let bare = without_expressions(&rest.api.base_url);
+                let mut found = check_url("rest.api.base_url", &bare);
                 if let Ok(json) = serde_json::to_value(rest) {
                     found.extend(check_json("rest", &json));
                 }
@@ -138,6 +140,18 @@ impl ToolConfig {
             }
         }
     }
+}
+
+fn without_expressions(template: &str) -> String {
+    let mut bare = String::with_capacity(template.len());
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once("{{") {
+        bare.push_str(before);
+        bare.push_str("{{}}");
+        rest = after.split_once("}}").map_or("", |(_, after)| after);
+    }
+    bare.push_str(rest);
+    bare
 }
 
 /// Only the shape: which hosts may be reached is the egress guard's to say, at call time.
@@ -263,14 +277,23 @@ pub enum AuthMethod {
     Basic,
 }
 
-/// Field mappings, each from a source (a name, a dotted path or a JSONPath) to a target name.
+/// Field mappings, each from a source (a name, a dotted path or a JSONPath that begins with `$`) to
+/// a target name. A JSONPath that can name several values gives an array of them; a source that is
+/// not there leaves its target out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mapping {
-    /// Input field → request parameter. Left out, every input field is a parameter of its name.
+    /// Input field → request parameter. Left out, every input field that no template of the call
+    /// reads is a parameter of its name; with a `body` of its own, none is.
+    ///
+    /// Parameters are the body of POST, PUT and PATCH, unless `body` is given, and the query else.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub input_to_params: BTreeMap<String, String>,
     /// Answer field → output field. Left out, the answer is the output.
+    ///
+    /// Written the other way round, output field → answer field, it is understood too: where the
+    /// value begins with `$` and the key does not, or where the key is a property of the output
+    /// schema and the value is none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub response_to_output: BTreeMap<String, String>,
 }

@@ -24,7 +24,7 @@ pub use aggregate::Tool;
 pub use command::{Command, Details, DetailsPatch};
 pub use definition::{
     AuthMethod, Definition, ExternalConfig, HttpMethod, Kind, Mapping, NativeConfig, Policy,
-    PolicyOverrides, RestApi, RestAuth, RestConfig, ToolConfig,
+    PolicyOverrides, RestApi, RestAuth, RestConfig, ToolConfig, depth,
 };
 pub use error::Error;
 pub use event::Event;

@@ -1,0 +1,58 @@
+//! Whether a definition can be run, and an input be given to it.
+
+use serde_json::Value;
+use toolroom_domain::{
+    ToolId, Violation,
+    port::DefinitionChecker,
+    tool::{Definition, ToolConfig},
+};
+
+use super::{
+    Executor, external, rest,
+    schema::{Pair, check_size},
+};
+
+impl DefinitionChecker for Executor {
+    fn check(&self, definition: &Definition) -> Result<(), Vec<Violation>> {
+        // What follows compiles what it is given: only what is small and flat.
+        definition.check()?;
+        let mut found = Pair::compile(definition).err().unwrap_or_default();
+        match &definition.config {
+            ToolConfig::Native(native) => {
+                if self.natives.find(&native.function_path).is_none() {
+                    let problem = format!(
+                        "is not a native function; there are {}",
+                        self.natives.paths().join(", ")
+                    );
+                    found.push(Violation::new("native.functionPath", problem));
+                }
+            }
+            ToolConfig::External(external) => found.extend(external::check(external)),
+            ToolConfig::Rest(rest) => {
+                let output_schema = definition.output_schema.as_ref();
+                found.extend(rest::check(&self.templates, rest, output_schema));
+            }
+        }
+        if found.is_empty() { Ok(()) } else { Err(found) }
+    }
+
+    fn native_schemas(&self, function_path: &str) -> Option<(Value, Option<Value>)> {
+        let function = self.natives.find(function_path)?;
+        Some((
+            function.input_schema.clone(),
+            Some(function.output_schema.clone()),
+        ))
+    }
+
+    fn check_input(
+        &self,
+        tool: ToolId,
+        version: u32,
+        definition: &Definition,
+        input: &Value,
+    ) -> Result<(), Vec<Violation>> {
+        check_size(input).map_err(|violation| vec![violation])?;
+        let schemas = self.schemas.get(tool, version, definition)?;
+        schemas.input.check(input)
+    }
+}

@@ -1,0 +1,258 @@
+//! Runs one attempt of a call: a native function, an external endpoint or a REST call.
+//!
+//! Knows no database and keeps nothing but compiled schemas. Each attempt is bounded in time by its
+//! tool's policy, in size by the limits beside each step, and in reach by the egress guard; it never
+//! panics, and its errors hold no secret and nothing of the input.
+
+mod checker;
+mod egress;
+mod error;
+mod external;
+mod http;
+mod jsonpath;
+pub mod native;
+mod rest;
+mod schema;
+mod secrets;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures::FutureExt;
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use toolroom_domain::{
+    Clock, ErrorCategory, JobId, ToolId, WorkspaceId,
+    job::Progress,
+    tool::{Definition, Policy, ToolConfig},
+};
+use tracing::Instrument;
+
+use self::{egress::Egress, rest::Templates, secrets::SecretSource};
+pub use self::{
+    egress::{EgressOptions, EgressRule, ParseRuleError, Resolver, SystemResolver, is_public},
+    error::{CallError, DETAILS_BYTES, Error},
+    secrets::EnvLookup,
+};
+
+/// Reports of progress that may wait to be passed on; of more the newest are left out.
+const PROGRESS_QUEUE: usize = 16;
+
+/// What an executor is built from.
+#[derive(Clone)]
+pub struct Options {
+    /// What may be reached.
+    pub egress: EgressOptions,
+    /// Names of the variables of the environment that a `${NAME}` may read.
+    pub env_secrets: Vec<String>,
+    /// Reads a variable of the environment; the binary hands in the process's own.
+    pub env: EnvLookup,
+    /// Tells native functions the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("egress", &self.egress)
+            .field("env_secrets", &self.env_secrets)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Is told how far a run is.
+pub trait ProgressSink: Send + Sync {
+    /// Takes a report; must not wait.
+    fn report(&self, progress: Progress);
+}
+
+/// One attempt.
+#[derive(Clone)]
+pub struct Call<'a> {
+    /// To whom the job belongs.
+    pub workspace: WorkspaceId,
+    /// The job; goes to the other side as `Idempotency-Key`.
+    pub job: JobId,
+    /// Counts from 1.
+    pub attempt: u32,
+    /// The tool.
+    pub tool: ToolId,
+    /// Its version.
+    pub version: u32,
+    /// What that version does.
+    pub definition: &'a Definition,
+    /// Which of the tool's actions; the kinds that there are have none.
+    pub action: Option<&'a str>,
+    /// What the tool is given; checked against the input schema already.
+    pub input: &'a Value,
+    /// Whether it is a rehearsal.
+    pub is_test: bool,
+    /// Is told how far the run is.
+    pub progress: &'a dyn ProgressSink,
+    /// Ends the run.
+    pub cancel: CancellationToken,
+}
+
+/// Runs calls, and knows whether a definition can be run.
+pub struct Executor {
+    natives: native::Registry,
+    egress: Egress,
+    templates: Templates,
+    secrets: SecretSource,
+    schemas: schema::Cache,
+    clock: Arc<dyn Clock>,
+}
+
+impl Executor {
+    /// An executor with the native functions that come with Toolroom.
+    ///
+    /// # Errors
+    /// When the HTTP client or the registry cannot be built.
+    pub fn try_new(options: Options) -> Result<Self, Error> {
+        Self::with_natives(options, native::Registry::built_in()?)
+    }
+
+    /// An executor with these native functions.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be built.
+    pub fn with_natives(options: Options, natives: native::Registry) -> Result<Self, Error> {
+        Ok(Self {
+            natives,
+            egress: Egress::try_new(options.egress)?,
+            templates: Templates::new(),
+            secrets: SecretSource {
+                listed: options.env_secrets.into(),
+                lookup: options.env,
+            },
+            schemas: schema::Cache::new(),
+            clock: options.clock,
+        })
+    }
+
+    /// Runs one attempt and checks its output. Dropping the future ends the run too.
+    ///
+    /// # Errors
+    /// Why there is no output: after `policy.timeout_ms` at the latest, and at once when `cancel`
+    /// is cancelled.
+    pub async fn run(&self, call: Call<'_>) -> Result<Value, CallError> {
+        let span = tracing::debug_span!(
+            "call",
+            workspace = %call.workspace,
+            job = %call.job,
+            attempt = call.attempt,
+            tool = %call.tool,
+            version = call.version,
+        );
+        self.bounded(&call).instrument(span).await
+    }
+
+    async fn bounded(&self, call: &Call<'_>) -> Result<Value, CallError> {
+        let policy = call.definition.policy.resolve();
+        let limit = Duration::from_millis(policy.timeout_ms);
+        let attempt = AssertUnwindSafe(self.attempt(call, policy)).catch_unwind();
+        tokio::select! {
+            biased;
+            () = call.cancel.cancelled() => Err(CallError::cancelled()),
+            outcome = tokio::time::timeout(limit, attempt) => match outcome {
+                Ok(Ok(outcome)) => outcome,
+                // What it panicked with may hold input; the panic hook has told it already.
+                Ok(Err(_panic)) => Err(CallError::failed(
+                    ErrorCategory::Unknown,
+                    "the tool broke off; this is a fault of its code",
+                )),
+                Err(_elapsed) => Err(CallError::failed(
+                    ErrorCategory::Timeout,
+                    format!("the tool took longer than its limit of {} ms", policy.timeout_ms),
+                )),
+            },
+        }
+    }
+
+    async fn attempt(&self, call: &Call<'_>, policy: Policy) -> Result<Value, CallError> {
+        if call.action.is_some() {
+            return Err(CallError::invalid(
+                "the tool has no actions; call it without one",
+            ));
+        }
+        let config = &call.definition.config;
+        if !policy.network && !matches!(config, ToolConfig::Native(_)) {
+            return Err(CallError::egress_denied(
+                "the tool's policy keeps it off the network; set `policy.network` to let it call",
+            ));
+        }
+        let output = match config {
+            ToolConfig::Native(native) => self.call_native(call, &native.function_path).await,
+            ToolConfig::External(external) => {
+                external::call(&self.egress, call.job, external, call.input).await
+            }
+            ToolConfig::Rest(rest) => {
+                let around = rest::Surroundings {
+                    egress: &self.egress,
+                    templates: &self.templates,
+                    secrets: &self.secrets,
+                };
+                rest::call(around, call.job, rest, call.definition, call.input).await
+            }
+        }?;
+        self.checked(call, output).await
+    }
+
+    async fn call_native(&self, call: &Call<'_>, path: &str) -> Result<Value, CallError> {
+        let function = self.natives.find(path).ok_or_else(|| {
+            CallError::invalid("this server has no native function of the tool's path")
+        })?;
+        let (progress, mut reports) = mpsc::channel(PROGRESS_QUEUE);
+        let context = native::Context {
+            clock: Arc::clone(&self.clock),
+            is_test: call.is_test,
+            cancel: call.cancel.child_token(),
+            progress,
+        };
+        // Cancels what the function started elsewhere, however this ends.
+        let _ended = context.cancel.clone().drop_guard();
+        let mut run = std::pin::pin!(function.call(context, call.input.clone()));
+        loop {
+            tokio::select! {
+                biased;
+                Some(report) = reports.recv() => call.progress.report(report),
+                output = &mut run => {
+                    while let Ok(report) = reports.try_recv() {
+                        call.progress.report(report);
+                    }
+                    return output;
+                }
+            }
+        }
+    }
+
+    async fn checked(&self, call: &Call<'_>, output: Value) -> Result<Value, CallError> {
+        schema::check_size(&output)
+            .map_err(|v| CallError::too_large(format!("the tool's output {}", v.message)))?;
+        if call.definition.output_schema.is_none() {
+            return Ok(output);
+        }
+        let schemas = self
+            .schemas
+            .get(call.tool, call.version, call.definition)
+            .map_err(|found| {
+                CallError::invalid("the tool's schemas are not valid any more; revise the tool")
+                    .with_violations(&found)
+            })?;
+        let (output, outcome) = schema::check_output(schemas, output).await;
+        outcome.map(|()| output).map_err(|found| {
+            let message = "the tool's output does not match its output schema; see `details`";
+            CallError::failed(ErrorCategory::Validation, message).with_violations(&found)
+        })
+    }
+}
+
+impl fmt::Debug for Executor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Executor")
+            .field("natives", &self.natives)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,212 @@
+//! From input fields to request parameters, and from the answer to output fields.
+
+use serde_json::{Map, Value};
+use toolroom_domain::Violation;
+
+use crate::executor::jsonpath::{self, Path};
+
+/// Characters in a name or dotted path.
+const PATH_CHARS: usize = 500;
+
+/// Where a value is taken from.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// A name or a dotted path; a name may itself hold dots.
+    Dotted(String),
+    /// A JSONPath.
+    JsonPath(Path),
+}
+
+impl Source {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        if text.starts_with('$') {
+            return Path::parse(text)
+                .map(Self::JsonPath)
+                .map_err(|e| e.to_string());
+        }
+        if text.is_empty() || text.chars().count() > PATH_CHARS {
+            return Err(format!("must have from 1 to {PATH_CHARS} characters"));
+        }
+        Ok(Self::Dotted(text.to_owned()))
+    }
+
+    pub(super) fn pick(&self, value: &Value) -> Result<Option<Value>, jsonpath::Error> {
+        match self {
+            Self::Dotted(path) => Ok(dotted(value, path).cloned()),
+            Self::JsonPath(path) => path.pick(value),
+        }
+    }
+}
+
+/// Follows a dotted path; the longest name that fits goes first, since services call fields
+/// `05. price`. Numbers step into arrays.
+fn dotted<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
+    let step = |name: &str| match value {
+        Value::Object(fields) => fields.get(name),
+        Value::Array(items) => items.get(name.parse::<usize>().ok()?),
+        _ => None,
+    };
+    if let Some(found) = step(path) {
+        return Some(found);
+    }
+    path.rmatch_indices('.')
+        .find_map(|(dot, _)| dotted(step(&path[..dot])?, &path[dot + 1..]))
+}
+
+/// One entry of a mapping.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) source: Source,
+    pub(super) target: String,
+}
+
+/// An entry of `input_to_params`: source → parameter. A parameter may begin with `$`, as OData's do.
+pub(super) fn input_entry(key: &str, value: &str) -> Result<Entry, Violation> {
+    entry(key, value, key)
+}
+
+/// An entry of `response_to_output`, in either direction; see `Mapping` for the rule.
+pub(super) fn output_entry(
+    key: &str,
+    value: &str,
+    output_schema: Option<&Value>,
+) -> Result<Entry, Violation> {
+    let is_output = |name: &str| {
+        output_schema
+            .and_then(|schema| schema.get("properties")?.get(name))
+            .is_some()
+    };
+    let value_is_source =
+        !key.starts_with('$') && (value.starts_with('$') || (is_output(key) && !is_output(value)));
+    if value_is_source {
+        entry(value, key, key)
+    } else {
+        entry(key, value, key)
+    }
+}
+
+fn entry(source: &str, target: &str, key: &str) -> Result<Entry, Violation> {
+    let source = Source::parse(source).map_err(|problem| Violation::new(key, problem))?;
+    if target.is_empty() || target.chars().count() > PATH_CHARS {
+        let problem = format!("must map to a name of 1 to {PATH_CHARS} characters");
+        return Err(Violation::new(key, problem));
+    }
+    if target.chars().any(char::is_control) {
+        return Err(Violation::new(
+            key,
+            "must map to a name without control characters",
+        ));
+    }
+    Ok(Entry {
+        source,
+        target: target.to_owned(),
+    })
+}
+
+/// Picks what the entries name; what the value does not hold is left out.
+pub(super) fn apply(
+    entries: &[Entry],
+    value: &Value,
+) -> Result<Map<String, Value>, jsonpath::Error> {
+    let mut mapped = Map::new();
+    for entry in entries {
+        if let Some(found) = entry.source.pick(value)? {
+            mapped.insert(entry.target.clone(), found);
+        }
+    }
+    Ok(mapped)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn output(pairs: &[(&str, &str)], schema: Option<Value>, answer: &Value) -> Value {
+        let entries: Vec<Entry> = pairs
+            .iter()
+            .map(|(key, value)| output_entry(key, value, schema.as_ref()).unwrap())
+            .collect();
+        Value::Object(apply(&entries, answer).unwrap())
+    }
+
+    #[test]
+    fn an_answer_is_mapped_in_whichever_direction_it_is_written() {
+        let answer = json!({"main": {"temp": 7}, "list": [{"x": 1}, {"x": 2}]});
+        let schema = json!({"properties": {"temperature": {"type": "number"}}});
+        assert_eq!(
+            output(&[("main.temp", "temperature")], None, &answer),
+            json!({"temperature": 7})
+        );
+        assert_eq!(
+            output(
+                &[("temperature", "$.main.temp"), ("$.list[*].x", "all")],
+                None,
+                &answer
+            ),
+            json!({"temperature": 7, "all": [1, 2]})
+        );
+        assert_eq!(
+            output(&[("temperature", "main.temp")], Some(schema), &answer),
+            json!({"temperature": 7})
+        );
+        assert_eq!(
+            output(
+                &[("list.1.x", "second"), ("nothing", "left_out")],
+                None,
+                &answer
+            ),
+            json!({"second": 2})
+        );
+    }
+
+    #[test]
+    fn names_may_hold_dots() {
+        let answer = json!({"Global Quote": {"05. price": "1.5", "05": {" price": "no"}}});
+        assert_eq!(
+            output(&[("Global Quote.05. price", "price")], None, &answer),
+            json!({"price": "1.5"})
+        );
+    }
+
+    #[test]
+    fn a_parameter_may_begin_with_a_dollar() {
+        let entry = input_entry("filter", "$filter").unwrap();
+        let params = apply(&[entry], &json!({"filter": "a"})).unwrap();
+        assert_eq!(Value::Object(params), json!({"$filter": "a"}));
+    }
+
+    #[test]
+    fn what_is_no_mapping_is_refused_by_its_key() {
+        for (key, value) in [
+            ("$[", "a"),
+            ("a", "$["),
+            ("", "a"),
+            ("a", ""),
+            ("a", "b\r\nc"),
+        ] {
+            let found = output_entry(key, value, None).map(|e| e.target);
+            assert!(found.is_err_and(|v| v.path == key), "{key:?} {value:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_dotted_path_leads_back_to_where_it_was_made(
+            names in proptest::collection::vec("[a-c. ]{1,4}", 1..6), leaf: u8,
+        ) {
+            let value = names.iter().rev().fold(json!(leaf), |inner, name| json!({name.as_str(): inner}));
+            prop_assert_eq!(dotted(&value, &names.join(".")), Some(&json!(leaf)));
+        }
+
+        #[test]
+        fn any_texts_are_a_mapping_or_an_error(key in "\\PC{0,12}", value in "[$.a-c\\[\\]0*]{0,12}") {
+            let answer = json!({"a": [{"b": 1}]});
+            if let Ok(entry) = output_entry(&key, &value, None) {
+                let _ = apply(&[entry], &answer);
+            }
+        }
+    }
+}

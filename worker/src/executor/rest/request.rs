@@ -1,0 +1,272 @@
+//! From a definition and an input to the request.
+
+use reqwest::{
+    Method,
+    header::{HeaderName, HeaderValue},
+};
+use serde_json::{Map, Value};
+use toolroom_domain::{
+    JobId, Violation,
+    tool::{HttpMethod, RestApi, RestConfig},
+};
+use url::Url;
+
+use super::{
+    Surroundings, auth, inputs,
+    mapping::apply,
+    misconfigured,
+    template::{Place, Reads, Templates, context},
+};
+use crate::executor::{error::CallError, http::Outgoing, secrets::Secrets};
+
+/// Bytes of a URL: what common servers accept.
+const URL_BYTES: usize = 8 * 1024;
+/// Headers that belong to the connection, or to whoever sends the request.
+const OWN_HEADERS: &[&str] = &[
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// The name of a header that a tool may set.
+pub(super) fn header_name(name: &str) -> Option<HeaderName> {
+    let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+    let own = OWN_HEADERS.contains(&name.as_str()) || name.as_str().starts_with("proxy-");
+    (!own).then_some(name)
+}
+
+/// A header's value; none where it holds line breaks or other control characters.
+pub(super) fn header_value(value: &str) -> Option<HeaderValue> {
+    HeaderValue::from_bytes(value.as_bytes()).ok()
+}
+
+/// Builds the request.
+pub(super) fn build(
+    around: &Surroundings<'_>,
+    job: JobId,
+    config: &RestConfig,
+    input: &Value,
+    secrets: &mut Secrets,
+) -> Result<Outgoing, CallError> {
+    let (api, templates) = (&config.api, around.templates);
+    let names = context(input);
+    let fill = |field: &str, place: Place, source: &str| {
+        let filled = templates.render(place, source, &names);
+        filled.map_err(|problem| CallError::invalid(format!("`rest.api.{field}` {problem}")))
+    };
+    let base = fill("base_url", Place::Url, &api.base_url)?;
+    let path = api
+        .path
+        .as_deref()
+        .map(|p| fill("path", Place::Url, p))
+        .transpose()?;
+    let mut outgoing = Outgoing::new(method(api.method), join(&base, path.as_deref())?, job);
+
+    let params = parameters(around, config, input)?;
+    let body = match &api.body {
+        Some(body) => Some(fill_body(templates, body, &names)?),
+        None => None,
+    };
+    let params_are_body = body.is_none() && has_body(api.method);
+    {
+        let mut query = outgoing.url.query_pairs_mut();
+        for (name, source) in &api.query {
+            query.append_pair(name, &fill(&format!("query.{name}"), Place::Text, source)?);
+        }
+        for (name, value) in params.iter().filter(|_| !params_are_body) {
+            append(&mut query, name, value);
+        }
+    }
+    if outgoing.url.query() == Some("") {
+        outgoing.url.set_query(None);
+    }
+    for (name, source) in &api.headers {
+        let value = fill(&format!("headers.{name}"), Place::Text, source)?;
+        let (Some(name), Some(value)) = (header_name(name), header_value(&value)) else {
+            let problem = format!("`rest.api.headers.{name}` is not a header that can be sent");
+            return Err(CallError::invalid(problem));
+        };
+        outgoing.headers.insert(name, value);
+    }
+    if let Some(auth) = &api.auth {
+        auth::apply(auth, around.secrets, secrets, &mut outgoing)?;
+    }
+    if outgoing.url.as_str().len() > URL_BYTES {
+        let problem = format!("the request's URL is longer than {URL_BYTES} bytes");
+        return Err(CallError::invalid(problem));
+    }
+    Ok(match body {
+        Some(body) => outgoing.with_json(&body),
+        None if params_are_body => outgoing.with_json(&Value::Object(params)),
+        None => outgoing,
+    })
+}
+
+/// Checks the templates of a definition, and tells what they read of the input.
+pub(super) fn check(templates: &Templates, api: &RestApi) -> Result<Reads, Vec<Violation>> {
+    each_template(api, |source| templates.check(source))
+}
+
+fn each_template(
+    api: &RestApi,
+    read: impl Fn(&str) -> Result<Reads, String>,
+) -> Result<Reads, Vec<Violation>> {
+    let mut sources = vec![("base_url".to_owned(), api.base_url.as_str())];
+    sources.extend(api.path.as_deref().map(|path| ("path".to_owned(), path)));
+    for (field, map) in [("query", &api.query), ("headers", &api.headers)] {
+        sources.extend(
+            map.iter()
+                .map(|(k, v)| (format!("{field}.{k}"), v.as_str())),
+        );
+    }
+    if let Some(body) = &api.body {
+        texts("body".to_owned(), body, &mut sources);
+    }
+    let (mut all, mut found) = (Reads::default(), Vec::new());
+    for (field, source) in sources {
+        match read(source) {
+            Ok(reads) => all.merge(reads),
+            Err(problem) => found.push(Violation::new(field, problem)),
+        }
+    }
+    if found.is_empty() {
+        Ok(all)
+    } else {
+        Err(found)
+    }
+}
+
+fn texts<'a>(path: String, value: &'a Value, into: &mut Vec<(String, &'a str)>) {
+    match value {
+        Value::String(text) => into.push((path, text)),
+        Value::Array(items) => {
+            for (i, item) in items.iter().enumerate() {
+                texts(format!("{path}.{i}"), item, into);
+            }
+        }
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                texts(format!("{path}.{name}"), field, into);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// The mapped parameters; without a mapping, the input's fields that no template has taken.
+fn parameters(
+    around: &Surroundings<'_>,
+    config: &RestConfig,
+    input: &Value,
+) -> Result<Map<String, Value>, CallError> {
+    let mapping = &config.mapping;
+    if !mapping.input_to_params.is_empty() {
+        let entries = inputs(mapping).map_err(|found| misconfigured(&found))?;
+        return apply(&entries, input).map_err(|problem| {
+            CallError::invalid(format!("a path of `input_to_params` {problem}"))
+        });
+    }
+    let taken = each_template(&config.api, |source| around.templates.reads(source))
+        .map_err(|found| misconfigured(&found))?;
+    let fields = input.as_object().into_iter().flatten();
+    let free = fields.filter(|(name, _)| config.api.body.is_none() && !taken.includes(name));
+    Ok(free
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect())
+}
+
+fn fill_body(
+    templates: &Templates,
+    body: &Value,
+    names: &minijinja::Value,
+) -> Result<Value, CallError> {
+    Ok(match body {
+        Value::String(source) => templates.value(source, names).map_err(|problem| {
+            CallError::invalid(format!("a text of `rest.api.body` {problem}"))
+        })?,
+        Value::Array(items) => items
+            .iter()
+            .map(|item| fill_body(templates, item, names))
+            .collect::<Result<_, _>>()?,
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, field)| Ok((name.clone(), fill_body(templates, field, names)?)))
+            .collect::<Result<Map<_, _>, CallError>>()?
+            .into(),
+        scalar => scalar.clone(),
+    })
+}
+
+/// The URL of both parts. Dot segments are refused, not resolved: with them a value of `..` would
+/// reach another resource than the one that the definition names.
+fn join(base: &str, path: Option<&str>) -> Result<Url, CallError> {
+    let text = match path {
+        None => base.to_owned(),
+        Some(path) => format!(
+            "{}/{}",
+            base.trim_end_matches('/'),
+            path.trim_start_matches('/')
+        ),
+    };
+    let place = text.split(['?', '#']).next().unwrap_or_default();
+    let is_dots = |segment: &str| {
+        let plain = segment.to_ascii_lowercase().replace("%2e", ".");
+        plain == "." || plain == ".."
+    };
+    if place.split(['/', '\\']).any(is_dots) {
+        return Err(CallError::invalid(
+            "a part of the URL's path is `.` or `..`, which is not allowed",
+        ));
+    }
+    Url::parse(&text)
+        .ok()
+        .filter(Url::has_host)
+        .ok_or_else(|| CallError::invalid("`rest.api.base_url` and `path` do not make a URL"))
+}
+
+/// Lists repeat the parameter, nothing leaves it out, objects travel as JSON.
+fn append(
+    query: &mut url::form_urlencoded::Serializer<'_, url::UrlQuery<'_>>,
+    name: &str,
+    value: &Value,
+) {
+    match value {
+        Value::Null => {}
+        Value::String(text) => {
+            query.append_pair(name, text);
+        }
+        Value::Array(items) if items.iter().all(|i| !i.is_array() && !i.is_object()) => {
+            for item in items {
+                append(query, name, item);
+            }
+        }
+        other => {
+            query.append_pair(name, &other.to_string());
+        }
+    }
+}
+
+fn has_body(method: HttpMethod) -> bool {
+    match method {
+        HttpMethod::Post | HttpMethod::Put | HttpMethod::Patch => true,
+        HttpMethod::Get | HttpMethod::Delete | HttpMethod::Head => false,
+    }
+}
+
+fn method(method: HttpMethod) -> Method {
+    match method {
+        HttpMethod::Get => Method::GET,
+        HttpMethod::Post => Method::POST,
+        HttpMethod::Put => Method::PUT,
+        HttpMethod::Patch => Method::PATCH,
+        HttpMethod::Delete => Method::DELETE,
+        HttpMethod::Head => Method::HEAD,
+    }
+}

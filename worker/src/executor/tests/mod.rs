@@ -1,0 +1,8 @@
+//! Whole calls against servers on the loopback address.
+
+mod checker;
+mod external;
+mod hostile;
+mod native;
+mod rest;
+mod support;

@@ -1,0 +1,273 @@
+//! A server that answers what a story wants, and an executor that may reach it.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex},
+};
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use toolroom_domain::{
+    Clock, JobId, ToolId, WorkspaceId,
+    job::Progress,
+    tool::{Definition, ExternalConfig, NativeConfig, PolicyOverrides, ToolConfig},
+};
+
+use crate::executor::{
+    Call, CallError, EgressOptions, Executor, Options, ProgressSink, Resolver, native::Registry,
+};
+
+pub(super) struct Noon;
+
+impl Clock for Noon {
+    fn now(&self) -> Timestamp {
+        "2026-07-01T12:00:00Z".parse().unwrap()
+    }
+}
+
+/// Knows the names of a story.
+pub(super) struct Names(pub(super) Mutex<Vec<Vec<IpAddr>>>);
+
+#[async_trait]
+impl Resolver for Names {
+    async fn resolve(&self, _: &str) -> io::Result<Vec<IpAddr>> {
+        let mut answers = self.0.lock().unwrap();
+        if answers.len() > 1 {
+            return Ok(answers.remove(0));
+        }
+        answers
+            .first()
+            .cloned()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+/// Names that resolve first to the first addresses, then to the next; the last stay.
+pub(super) fn names(answers: &[&[&str]]) -> Arc<Names> {
+    let parsed = |list: &&[&str]| list.iter().map(|a| a.parse().unwrap()).collect();
+    Arc::new(Names(Mutex::new(answers.iter().map(parsed).collect())))
+}
+
+pub(super) const API_KEY: &str = "sesame/open+4711";
+
+pub(super) fn options(allow: &[&str]) -> Options {
+    Options {
+        egress: EgressOptions {
+            allow: allow.iter().map(|rule| rule.parse().unwrap()).collect(),
+            resolver: names(&[]),
+        },
+        env_secrets: vec!["API_KEY".to_owned(), "API_USER".to_owned()],
+        env: Arc::new(|name| match name {
+            "API_KEY" => Some(API_KEY.to_owned()),
+            "API_USER" => Some("ali".to_owned()),
+            "PATH" => Some("/never/told".to_owned()),
+            _ => None,
+        }),
+        clock: Arc::new(Noon),
+    }
+}
+
+/// An executor that may reach the loopback address.
+pub(super) fn executor() -> Executor {
+    Executor::try_new(options(&["127.0.0.0/8"])).unwrap()
+}
+
+pub(super) fn with_natives(natives: Registry) -> Executor {
+    Executor::with_natives(options(&[]), natives).unwrap()
+}
+
+pub(super) fn definition(config: ToolConfig) -> Definition {
+    Definition {
+        config,
+        input_schema: json!({"type": "object"}),
+        output_schema: None,
+        policy: PolicyOverrides::default(),
+        requires_approval: false,
+    }
+}
+
+pub(super) fn native(path: &str) -> Definition {
+    definition(ToolConfig::Native(NativeConfig {
+        function_path: path.to_owned(),
+    }))
+}
+
+pub(super) fn external(url: &str) -> Definition {
+    definition(ToolConfig::External(ExternalConfig {
+        endpoint_url: url.to_owned(),
+    }))
+}
+
+/// A REST tool in the words of the definition format.
+pub(super) fn rest(api: Value, mapping: Value) -> Definition {
+    let config = json!({"kind": "REST", "api": api, "mapping": mapping});
+    definition(serde_json::from_value(config).unwrap())
+}
+
+/// Collects reports.
+#[derive(Default)]
+pub(super) struct Reports(pub(super) Mutex<Vec<Progress>>);
+
+impl ProgressSink for Reports {
+    fn report(&self, progress: Progress) {
+        self.0.lock().unwrap().push(progress);
+    }
+}
+
+pub(super) fn job() -> JobId {
+    JobId::from_uuid(uuid::Uuid::from_u128(7))
+}
+
+pub(super) fn call<'a>(
+    definition: &'a Definition,
+    input: &'a Value,
+    progress: &'a Reports,
+) -> Call<'a> {
+    Call {
+        workspace: WorkspaceId::DEFAULT,
+        job: job(),
+        attempt: 1,
+        tool: ToolId::from_uuid(uuid::Uuid::from_u128(1)),
+        version: 1,
+        definition,
+        action: None,
+        input,
+        is_test: false,
+        progress,
+        cancel: CancellationToken::new(),
+    }
+}
+
+/// Runs one call to its end.
+pub(super) async fn run(
+    executor: &Executor,
+    definition: &Definition,
+    input: Value,
+) -> Result<Value, CallError> {
+    let reports = Reports::default();
+    executor.run(call(definition, &input, &reports)).await
+}
+
+/// A server on a loopback address. It ends with the story.
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    seen: Arc<Mutex<Vec<String>>>,
+    _accepting: JoinSet<()>,
+}
+
+impl Server {
+    /// Serves each connection's first request with `handler`, which writes whatever it wants.
+    pub(super) async fn start<H>(handler: H) -> Self
+    where
+        H: Fn(TcpStream) -> BoxFuture<'static, io::Result<()>> + Send + Sync + 'static,
+    {
+        Self::start_at("127.0.0.1:0", handler).await
+    }
+
+    pub(super) async fn start_at<H>(address: &str, handler: H) -> Self
+    where
+        H: Fn(TcpStream) -> BoxFuture<'static, io::Result<()>> + Send + Sync + 'static,
+    {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let mut accepting = JoinSet::new();
+        let noted = Arc::clone(&seen);
+        accepting.spawn(async move {
+            let mut serving = JoinSet::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                if let Ok(request) = read_request(&mut stream).await {
+                    noted.lock().unwrap().push(request);
+                    // The caller may hang up whenever it has enough.
+                    serving.spawn(handler(stream));
+                }
+            }
+        });
+        Self {
+            address,
+            seen,
+            _accepting: accepting,
+        }
+    }
+
+    /// Answers every request with the same bytes.
+    pub(super) async fn answering(answer: impl Into<Vec<u8>>) -> Self {
+        let answer: Arc<[u8]> = answer.into().into();
+        Self::start(move |mut stream| {
+            let answer = Arc::clone(&answer);
+            Box::pin(async move { stream.write_all(&answer).await })
+        })
+        .await
+    }
+
+    /// Answers every request with this JSON.
+    pub(super) async fn json(body: Value) -> Self {
+        Self::answering(response("200 OK", "application/json", &body.to_string())).await
+    }
+
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// All requests so far, head and body, as they came.
+    pub(super) fn seen(&self) -> Vec<String> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// The only request so far.
+    pub(super) fn request(&self) -> String {
+        let seen = self.seen();
+        assert_eq!(seen.len(), 1, "{seen:?}");
+        seen[0].clone()
+    }
+}
+
+pub(super) fn response(status: &str, content_type: &str, body: &str) -> String {
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\
+         connection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+pub(super) fn redirect(status: &str, location: &str) -> String {
+    format!(
+        "HTTP/1.1 {status}\r\nlocation: {location}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+    )
+}
+
+async fn read_request(stream: &mut TcpStream) -> io::Result<String> {
+    let (mut bytes, mut chunk) = (Vec::new(), [0; 4096]);
+    loop {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head
+                .lines()
+                .find_map(|l| {
+                    l.to_ascii_lowercase()
+                        .strip_prefix("content-length:")?
+                        .trim()
+                        .parse()
+                        .ok()
+                })
+                .unwrap_or(0);
+            if body.len() >= length {
+                return Ok(text);
+            }
+        }
+        let read = stream.read(&mut chunk).await?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        bytes.extend_from_slice(&chunk[..read]);
+    }
+}

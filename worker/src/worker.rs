@@ -1,0 +1,355 @@
+//! The worker: takes due jobs, starts them, runs them, keeps their leases.
+//!
+//! A component: [`Config`] → [`Worker::start`] → [`Handle`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::PgPool;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use toolroom_domain::{
+    Clock, ErrorCategory,
+    job::{self, Command, Failure, Job, seal_context},
+};
+use toolroom_eventlog::{
+    CommandContext, CommandError, EventLog, Loaded, command::Target, ids, vault::Opened,
+};
+
+use crate::{
+    attempt::{Attempts, LEASE_MS, Started, until_available},
+    calls::Calls,
+    definitions::Definitions,
+    executor::Executor,
+    queue::{
+        claim::{self, Claimed},
+        lease,
+    },
+    reactor,
+    runner::NodeRunner,
+};
+
+/// How often to look for due jobs without a signal: what is due by time signals nothing.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How often this node says that it lives: three times before a lease runs out.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long to wait after a database error.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How a worker is set up.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This node's name: unique among the nodes of a database.
+    pub node: String,
+    /// Background jobs at once.
+    pub background: usize,
+    /// Calls at once whose sender waits.
+    pub foreground: usize,
+    /// How long calls may still take when the node shuts down.
+    pub grace: Duration,
+}
+
+/// What can be done with a node that works.
+pub struct Worker {
+    attempts: Attempts,
+    definitions: Definitions,
+    calls: Calls,
+    pool: PgPool,
+    config: Config,
+    pending: Arc<Notify>,
+}
+
+/// A worker's loops.
+pub struct Handle {
+    loops: JoinSet<()>,
+    jobs: TaskTracker,
+    calls: Calls,
+    pool: PgPool,
+    config: Config,
+}
+
+impl Worker {
+    /// A worker on the log, not yet working.
+    pub fn new(
+        log: &EventLog,
+        executor: Arc<Executor>,
+        clock: Arc<dyn Clock>,
+        config: Config,
+    ) -> Self {
+        Self {
+            attempts: Attempts {
+                bus: log.bus.clone(),
+                vault: log.vault.clone(),
+                executor,
+                clock,
+                node: config.node.clone(),
+            },
+            definitions: Definitions::new(log.bus.clone()),
+            calls: Calls::default(),
+            pool: log.database.pool().clone(),
+            config,
+            pending: Arc::default(),
+        }
+    }
+
+    /// The hot path over this worker's calls.
+    pub fn runner(&self) -> NodeRunner {
+        NodeRunner::new(
+            self.attempts.clone(),
+            self.calls.clone(),
+            self.config.foreground,
+        )
+    }
+
+    /// To be notified when jobs have come into the queue; without it they are found by polling.
+    pub fn pending_signal(&self) -> Arc<Notify> {
+        Arc::clone(&self.pending)
+    }
+
+    /// Starts working until `shutdown`.
+    pub fn start(self, log: &EventLog, shutdown: &CancellationToken) -> Handle {
+        let jobs = TaskTracker::new();
+        let mut loops = JoinSet::new();
+        loops.spawn(reactor::abort_call_when_job_cancelled::run(
+            log.feed.clone(),
+            self.calls.clone(),
+            shutdown.clone(),
+        ));
+        loops.spawn(heartbeat(
+            self.pool.clone(),
+            self.config.node.clone(),
+            self.calls.clone(),
+            shutdown.clone(),
+        ));
+        let handle = Handle {
+            jobs: jobs.clone(),
+            calls: self.calls.clone(),
+            pool: self.pool.clone(),
+            config: self.config.clone(),
+            loops: JoinSet::new(),
+        };
+        loops.spawn(Arc::new(self).take_jobs(jobs, shutdown.clone()));
+        Handle { loops, ..handle }
+    }
+
+    async fn take_jobs(self: Arc<Self>, jobs: TaskTracker, shutdown: CancellationToken) {
+        let room = Arc::new(Semaphore::new(self.config.background));
+        loop {
+            let permits = tokio::select! {
+                () = shutdown.cancelled() => return,
+                permits = some_permits(&room) => permits,
+            };
+            let wanted = i64::try_from(permits.len()).unwrap_or(i64::MAX);
+            let pause = match claim::claim(&self.pool, &self.config.node, wanted).await {
+                Ok(claimed) => {
+                    let idle = claimed.is_empty();
+                    for (claimed, permit) in claimed.into_iter().zip(permits) {
+                        let worker = Arc::clone(&self);
+                        jobs.spawn(async move { worker.run(claimed, permit).await });
+                    }
+                    idle.then_some(POLL_INTERVAL)
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "no jobs are taken: the database does not answer");
+                    Some(RETRY_INTERVAL)
+                }
+            };
+            let Some(pause) = pause else { continue };
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = self.pending.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    async fn run(&self, claimed: Claimed, _permit: OwnedSemaphorePermit) {
+        if let Err(error) = self.try_run(claimed).await {
+            tracing::error!(job = %claimed.job, %error, "a claimed job was not run; it will be claimed again");
+        }
+    }
+
+    async fn try_run(&self, claimed: Claimed) -> Result<(), CommandError<job::Error>> {
+        let context =
+            CommandContext::system(claimed.workspace, "worker", ids::new_uuid().to_string());
+        let id = claimed.job.to_string();
+        let before = self
+            .attempts
+            .bus
+            .load::<Job>(claimed.workspace, &id)
+            .await?;
+        let next = before.aggregate.attempt() + 1;
+        // Taken before the job is started, so that a cancellation finds the call at once.
+        let Some(place) = self.calls.enter(claimed.job, next) else {
+            return Ok(());
+        };
+        let start = Command::Start {
+            node: self.config.node.clone(),
+            lease_ms: LEASE_MS,
+            takes_over: claimed.takes_over,
+            at: self.attempts.clock.now(),
+        };
+        let target = Target::Held(id.clone(), before);
+        let started = match self.attempts.bus.execute(target, start, &context).await {
+            Ok(started) => started.after,
+            // Cancelled, or started by another node: not ours any more.
+            Err(CommandError::Refused(reason)) => {
+                tracing::debug!(job = %id, %reason, "a claimed job is not to be started");
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        if started.aggregate.status() != job::Status::Running {
+            return Ok(());
+        }
+        match self.prepare(claimed, &started).await? {
+            Ok((definition, input)) => {
+                let started = Started {
+                    workspace: claimed.workspace,
+                    id: claimed.job,
+                    job: started,
+                    definition,
+                    input,
+                    place,
+                    context,
+                };
+                self.attempts.carry_out(started).await?;
+            }
+            Err(failure) => {
+                let command = Command::Fail {
+                    attempt: started.aggregate.attempt(),
+                    error: failure,
+                    duration_us: 0,
+                    at: self.attempts.clock.now(),
+                };
+                let target = Target::Held(id, started);
+                self.attempts.bus.execute(target, command, &context).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the call needs, or why it can never be made.
+    async fn prepare(
+        &self,
+        claimed: Claimed,
+        started: &Loaded<Job>,
+    ) -> Result<
+        Result<(Arc<toolroom_domain::tool::Definition>, serde_json::Value), Failure>,
+        CommandError<job::Error>,
+    > {
+        let (Some(tool), Some(sealed)) = (started.aggregate.tool(), started.aggregate.input())
+        else {
+            return Ok(Err(never("the job names no tool or no input")));
+        };
+        let definition = until_available(|| {
+            self.definitions
+                .get(claimed.workspace, tool.id, tool.version)
+        })
+        .await;
+        let Ok(definition) = definition else {
+            return Ok(Err(never("the tool or this version of it does not exist")));
+        };
+        let opened = until_available(|| async {
+            self.attempts
+                .vault
+                .open(
+                    claimed.workspace,
+                    &seal_context(claimed.job, "input"),
+                    sealed,
+                )
+                .await
+                .map_err(|error| match error {
+                    toolroom_eventlog::vault::Error::Database(_) => CommandError::Unavailable,
+                    other => CommandError::<job::Error>::Internal(Box::new(other)),
+                })
+        })
+        .await?;
+        Ok(match opened {
+            Opened::Value(input) => Ok((definition, input)),
+            Opened::Erased => Err(never("the input was erased")),
+        })
+    }
+}
+
+fn never(message: &str) -> Failure {
+    Failure {
+        code: "NOT_RUNNABLE".to_owned(),
+        category: ErrorCategory::Validation,
+        message: message.to_owned(),
+        retryable: false,
+        details: None,
+    }
+}
+
+/// Waits for one permit and takes as many more as are free, up to a batch.
+async fn some_permits(room: &Arc<Semaphore>) -> Vec<OwnedSemaphorePermit> {
+    const BATCH: usize = 64;
+    let mut permits = Vec::new();
+    if let Ok(first) = Arc::clone(room).acquire_owned().await {
+        permits.push(first);
+    }
+    while permits.len() < BATCH {
+        match Arc::clone(room).try_acquire_owned() {
+            Ok(permit) => permits.push(permit),
+            Err(_) => break,
+        }
+    }
+    permits
+}
+
+async fn heartbeat(pool: PgPool, node: String, calls: Calls, shutdown: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(HEARTBEAT_INTERVAL) => {}
+        }
+        let beat = async {
+            lease::renew(&pool, &node, &calls.all()).await?;
+            lease::sweep(&pool).await
+        };
+        if let Err(error) = beat.await {
+            tracing::warn!(%error, "leases could not be renewed; other nodes may take jobs over");
+        }
+    }
+}
+
+impl Handle {
+    /// Waits for a loop to die before it should.
+    pub async fn failed(&mut self) -> Option<tokio::task::JoinError> {
+        match self.loops.join_next().await {
+            Some(Err(error)) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// After `shutdown`: lets calls end within the grace, then gives the leases of the rest up, so
+    /// that other nodes, or this one after its restart, take those jobs over at once.
+    pub async fn finish(mut self) {
+        while self.loops.join_next().await.is_some() {}
+        self.jobs.close();
+        let ended = async {
+            self.jobs.wait().await;
+            while let Some((job, _)) = self.calls.all().first().copied() {
+                if let Some(call) = self.calls.get(job) {
+                    call.ended().await;
+                }
+            }
+        };
+        if tokio::time::timeout(self.config.grace, ended).await.is_ok() {
+            return;
+        }
+        let left = self.calls.all();
+        tracing::warn!(
+            jobs = left.len(),
+            "calls did not end in time; their leases are given up"
+        );
+        if let Err(error) = lease::release(&self.pool, &self.config.node, &left).await {
+            tracing::warn!(%error, "leases could not be given up; they run out by themselves");
+        }
+    }
+}
