@@ -6,12 +6,14 @@
 //! Commands come in through the [`command`] bus.
 
 pub mod append;
+pub mod backup;
 pub mod checkpoint;
 pub mod clock;
 pub mod command;
 pub mod database;
 pub mod embedded;
 pub mod event;
+pub mod export;
 pub mod feed;
 pub mod ids;
 pub mod load;

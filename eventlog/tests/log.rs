@@ -4,10 +4,14 @@ mod support;
 
 #[path = "log/append.rs"]
 mod append;
+#[path = "log/backup.rs"]
+mod backup;
 #[path = "log/commands.rs"]
 mod commands;
 #[path = "log/crash.rs"]
 mod crash;
+#[path = "log/export.rs"]
+mod export;
 #[path = "log/order.rs"]
 mod order;
 #[path = "log/proof.rs"]
