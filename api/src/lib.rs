@@ -1,1 +1,5 @@
-//! Placeholder.
+//! The edges: GraphQL and REST over HTTP.
+
+mod auth;
+pub mod http;
+pub mod state;

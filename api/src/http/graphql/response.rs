@@ -1,6 +1,6 @@
 //! Writes GraphQL responses.
 
-use async_graphql::{Response as GraphqlResponse, ServerError, Value};
+use async_graphql::{Name, PathSegment, Response as GraphqlResponse, ServerError, Value};
 use axum::{body::Body, response::Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -51,9 +51,11 @@ pub(super) fn to_json(response: &GraphqlResponse) -> String {
     serde_json::to_string(&body).unwrap_or_default()
 }
 
-/// Gives errors of the library's own, in parsing and validation, what our errors have.
+/// Gives errors of the library's own, in parsing and validation, what our errors have, and fields
+/// that failed their null.
 pub(super) fn complete(response: &mut GraphqlResponse, request_id: &RequestId) {
     for error in &mut response.errors {
+        set_null(&mut response.data, &error.path);
         let extensions = error.extensions.get_or_insert_default();
         if extensions.get("code").is_none() {
             extensions.set("code", ErrorCode::InvalidRequest.as_str());
@@ -61,6 +63,27 @@ pub(super) fn complete(response: &mut GraphqlResponse, request_id: &RequestId) {
         if extensions.get("requestId").is_none() {
             extensions.set("requestId", request_id.as_str());
         }
+    }
+}
+
+/// The library leaves a field that failed out of its object, where GraphQL has null.
+fn set_null(data: &mut Value, path: &[PathSegment]) {
+    let Some((first, rest)) = path.split_first() else {
+        return;
+    };
+    match (data, first) {
+        (Value::List(items), PathSegment::Index(index)) => {
+            if let Some(item) = items.get_mut(*index) {
+                set_null(item, rest);
+            }
+        }
+        (Value::Object(fields), PathSegment::Field(name)) => match fields.get_mut(name.as_str()) {
+            Some(field) => set_null(field, rest),
+            None => {
+                fields.insert(Name::new(name), Value::Null);
+            }
+        },
+        _ => {}
     }
 }
 

@@ -1,6 +1,6 @@
 //! GraphQL over WebSockets, `graphql-transport-ws`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_graphql::{
     Data, Executor,
@@ -34,6 +34,9 @@ const PROTOCOL: &str = "graphql-transport-ws";
 /// stopping take no time, whatever the operations take.
 const WAITING_MESSAGES: usize = 16;
 
+/// How long a client may take to say goodbye, once it was told: a round trip with room to spare.
+const GOODBYE: Duration = Duration::from_secs(2);
+
 /// Answers an upgrade. A client that offers another protocol is connected, so that it can be told,
 /// and closed.
 pub(super) fn upgrade<E: Executor>(
@@ -54,7 +57,7 @@ pub(super) fn upgrade<E: Executor>(
             let _held = (counted, place);
             if socket.protocol().is_none() {
                 let why = format!("Subprotocol not acceptable; speak {PROTOCOL}");
-                close(&mut socket, Closing(4406, why), &shell).await;
+                close(&mut socket, Closing(4406, why)).await;
                 return;
             }
             let max_subscriptions = shell.options.live.max_subscriptions;
@@ -67,7 +70,7 @@ pub(super) fn upgrade<E: Executor>(
             let mut data = Data::default();
             data.insert(context);
             if let Some(closing) = converse(&mut socket, executor, data, &shell).await {
-                close(&mut socket, closing, &shell).await;
+                close(&mut socket, closing).await;
             }
         })
 }
@@ -143,7 +146,7 @@ where
     }
 }
 
-async fn close(socket: &mut WebSocket, Closing(code, reason): Closing, shell: &Shell) {
+async fn close(socket: &mut WebSocket, Closing(code, reason): Closing) {
     let frame = CloseFrame {
         code,
         reason: reason.into(),
@@ -154,5 +157,5 @@ async fn close(socket: &mut WebSocket, Closing(code, reason): Closing, shell: &S
             while let Some(Ok(_)) = socket.recv().await {}
         }
     };
-    let _ = tokio::time::timeout(shell.options.live.init_timeout, closed).await;
+    let _ = tokio::time::timeout(GOODBYE, closed).await;
 }
