@@ -1,1 +1,9 @@
-//! Placeholder.
+//! The edges: GraphQL and REST over commands and queries.
+
+pub mod error;
+pub mod followers;
+pub mod service;
+pub mod state;
+
+pub use error::ApiError;
+pub use state::{ApiOptions, AppState, Parts, RequestContext};
