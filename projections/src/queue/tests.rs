@@ -206,20 +206,21 @@ async fn batches_however_cut_leave_the_same() {
             failed(2, 1),
         ]
     };
-    let mut whole = Told::new().await;
-    whole.batch(story()).await;
-    let expected = whole.rows().await;
-    assert_eq!(expected, [(1, 2, true, 60), (3, 0, false, 0)]);
-    for cut in 1..story().len() {
+    // When a running job was due is of no more interest, and may differ.
+    let without_due = |rows: &[(u128, i32, bool, i64)]| -> Vec<_> {
+        rows.iter().map(|r| (r.0, r.1, r.2)).collect()
+    };
+    for cut in 0..story().len() {
         let mut told = Told::new().await;
         let mut events = story();
         let rest = events.split_off(cut);
         told.batch(events).await;
         told.batch(rest).await;
         let rows = told.rows().await;
-        let without_due = |rows: &[(u128, i32, bool, i64)]| {
-            rows.iter().map(|r| (r.0, r.1, r.2)).collect::<Vec<_>>()
-        };
-        assert_eq!(without_due(&rows), without_due(&expected), "cut at {cut}");
+        assert_eq!(
+            without_due(&rows),
+            [(1, 2, true), (3, 0, false)],
+            "cut at {cut}"
+        );
     }
 }
