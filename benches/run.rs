@@ -17,6 +17,7 @@ use toolroom_domain::{
     tool::{Definition, NativeConfig, PolicyOverrides, ToolConfig},
 };
 use toolroom_eventlog::{SystemClock, ids, log::Options};
+use toolroom_projections::queue::Queue;
 use toolroom_worker::{
     Config, Worker,
     executor::{self, EgressOptions, Executor},
@@ -43,7 +44,7 @@ async fn main() {
         foreground: 1_000,
         grace: Duration::from_secs(1),
     };
-    let worker = Worker::new(&log, Arc::new(executor), clock, config);
+    let worker = Worker::new(&log, Queue::default(), Arc::new(executor), clock, config);
     let runner = worker.runner();
     let definition = Arc::new(Definition {
         config: ToolConfig::Native(NativeConfig {

@@ -1,1 +1,11 @@
-//! Placeholder.
+//! The edges: GraphQL and REST over commands and queries.
+
+mod auth;
+pub mod error;
+pub mod followers;
+pub mod http;
+pub mod service;
+pub mod state;
+
+pub use error::ApiError;
+pub use state::{ApiOptions, AppState, Parts, RequestContext};
