@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use toolroom_eventlog::{
     Database, EventLog, SystemClock,
@@ -14,6 +15,7 @@ use toolroom_eventlog::{
     recovery::{self, Outcome},
     vault::MasterKey,
 };
+use toolroom_projections::{Projection, queue::Queue};
 use toolroom_worker::{
     Worker,
     executor::{self, EgressOptions, Executor},
@@ -28,6 +30,7 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 pub struct Node {
     shutdown: CancellationToken,
     worker: toolroom_worker::worker::Handle,
+    followers: JoinSet<()>,
     log: log::Tasks,
 }
 
@@ -52,8 +55,20 @@ impl Node {
         };
         let (log, tasks) = EventLog::start(database, master, options, &shutdown).await?;
         let executor = Arc::new(executor(config)?);
+        let queue = Queue::default();
+        let (projections, followers) = toolroom_projections::start(
+            &log,
+            toolroom_projections::Config {
+                projections: read_models(&queue),
+                node: config.node.clone(),
+            },
+            &shutdown,
+        );
+        // A read model has its tables, if empty ones, before anybody can ask it.
+        projections.prepare().await?;
         let worker = Worker::new(
             &log,
+            queue,
             executor,
             Arc::new(SystemClock),
             toolroom_worker::Config {
@@ -65,7 +80,8 @@ impl Node {
         );
         drop(listeners);
         Ok(Self {
-            worker: worker.start(&log, &shutdown),
+            worker: worker.start(&log, &projections, &shutdown),
+            followers,
             log: tasks,
             shutdown,
         })
@@ -76,6 +92,7 @@ impl Node {
         let (part, error) = tokio::select! {
             error = self.log.failed() => ("the log", error),
             error = self.worker.failed() => ("the worker", error),
+            ended = self.followers.join_next() => ("a read model", ended.and_then(Result::err)),
         };
         match error {
             Some(error) => anyhow::Error::new(error).context(format!("{part} died")),
@@ -84,11 +101,19 @@ impl Node {
     }
 
     /// Takes no more work, lets what runs end within its grace, and writes what is held.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.shutdown.cancel();
         self.worker.finish().await;
+        while self.followers.join_next().await.is_some() {}
         self.log.finish().await;
     }
+}
+
+/// All read models of a node: those of their crate, and the worker's queue.
+pub fn read_models(queue: &Queue) -> Vec<Arc<dyn Projection>> {
+    let mut all = toolroom_projections::all();
+    all.push(Arc::new(queue.clone()));
+    all
 }
 
 fn executor(config: &Config) -> anyhow::Result<Executor> {
