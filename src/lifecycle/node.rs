@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use toolroom_eventlog::{
     Database, EventLog, SystemClock,
@@ -14,20 +15,25 @@ use toolroom_eventlog::{
     recovery::{self, Outcome},
     vault::MasterKey,
 };
+use toolroom_projections::queue::Queue;
 use toolroom_worker::{
     Worker,
     executor::{self, EgressOptions, Executor},
 };
 
-use crate::{config::Config, master_key};
+use crate::{config::Config, master_key, read_models};
 
 /// How long to wait before a database that is away is asked again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// A running node.
 pub struct Node {
-    shutdown: CancellationToken,
+    /// Ends what takes work.
+    edge: CancellationToken,
+    /// Ends what that work still needs.
+    core: CancellationToken,
     worker: toolroom_worker::worker::Handle,
+    followers: JoinSet<()>,
     log: log::Tasks,
 }
 
@@ -42,7 +48,7 @@ impl Node {
         owner: &PgConnectOptions,
         listeners: Vec<TcpListener>,
     ) -> anyhow::Result<Self> {
-        let shutdown = CancellationToken::new();
+        let (edge, core) = (CancellationToken::new(), CancellationToken::new());
         let database = Database::connect_lazy_with(owner.clone(), config.database_connections);
         let master = prepare(config, &database).await?;
         let options = Options {
@@ -50,11 +56,21 @@ impl Node {
             // An embedded database has one node: nobody else is to be told.
             other_nodes: config.database_url.is_some(),
         };
-        let (log, tasks) = EventLog::start(database, master, options, &shutdown).await?;
-        let executor = Arc::new(executor(config)?);
+        let (log, log_tasks) = EventLog::start(database, master, options, &core).await?;
+
+        let queue = Queue::default();
+        let running = toolroom_projections::Config {
+            projections: read_models::all(&queue),
+            node: config.node.clone(),
+        };
+        let (reader, followers) = toolroom_projections::start(&log, running, &core);
+        // A read model has its tables, if empty ones, before anybody can ask it.
+        reader.prepare().await?;
+
         let worker = Worker::new(
             &log,
-            executor,
+            queue,
+            Arc::new(executor(config)?),
             Arc::new(SystemClock),
             toolroom_worker::Config {
                 node: config.node.clone(),
@@ -65,9 +81,11 @@ impl Node {
         );
         drop(listeners);
         Ok(Self {
-            worker: worker.start(&log, &shutdown),
-            log: tasks,
-            shutdown,
+            worker: worker.start(&log, &reader, &edge),
+            followers,
+            log: log_tasks,
+            edge,
+            core,
         })
     }
 
@@ -76,6 +94,7 @@ impl Node {
         let (part, error) = tokio::select! {
             error = self.log.failed() => ("the log", error),
             error = self.worker.failed() => ("the worker", error),
+            ended = self.followers.join_next() => ("a read model", ended.and_then(Result::err)),
         };
         match error {
             Some(error) => anyhow::Error::new(error).context(format!("{part} died")),
@@ -84,9 +103,11 @@ impl Node {
     }
 
     /// Takes no more work, lets what runs end within its grace, and writes what is held.
-    pub async fn stop(self) {
-        self.shutdown.cancel();
+    pub async fn stop(mut self) {
+        self.edge.cancel();
         self.worker.finish().await;
+        self.core.cancel();
+        while self.followers.join_next().await.is_some() {}
         self.log.finish().await;
     }
 }
