@@ -131,6 +131,25 @@ impl Lease {
         Ok(())
     }
 
+    /// Ends the current holder's right in the caller's transaction, and gives the follower's
+    /// position: for whoever changes behind the holder's back what was derived. The holder finds
+    /// its lease lost, takes it again, and reads all anew. None if the follower never began.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn fence_in_tx(
+        tx: &mut PgConnection,
+        follower: &str,
+    ) -> Result<Option<i64>, sqlx::Error> {
+        sqlx::query_scalar(
+            "update checkpoints set lease_epoch = lease_epoch + 1 where follower = $1
+             returning position",
+        )
+        .bind(follower)
+        .fetch_optional(tx)
+        .await
+    }
+
     fn must_have_one(&self, rows: u64) -> Result<(), Error> {
         if rows == 1 {
             Ok(())

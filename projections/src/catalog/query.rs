@@ -218,7 +218,7 @@ pub async fn names(
 
 fn tool_versions() -> Statement {
     Statement::new(
-        "select tool_id, version, definition::text as definition, changed_at, changed_by,
+        "select tool_id, workspace_id, version, definition::text as definition, changed_at, changed_by,
                 restored_from, last_event
          from projections.tool_versions
          where workspace_id = ",

@@ -78,6 +78,8 @@ impl ToolRow {
 pub struct VersionRow {
     /// The tool.
     pub tool: ToolId,
+    /// To whom it belongs.
+    pub workspace: WorkspaceId,
     /// Counts from 1.
     pub version: u32,
     /// What it does.
@@ -97,6 +99,7 @@ impl VersionRow {
         let restored_from: Option<i64> = row.try_get("restored_from")?;
         Ok(Self {
             tool: ToolId::from_uuid(row.try_get("tool_id")?),
+            workspace: WorkspaceId::from_uuid(row.try_get("workspace_id")?),
             version: read::unsigned(row, "version")?,
             definition: read::json(row, "definition")?,
             changed_at: row.try_get::<SqlTimestamp, _>("changed_at")?.to_jiff(),

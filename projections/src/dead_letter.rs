@@ -1,0 +1,289 @@
+//! Events that a projection cannot apply, and those of the same aggregate that wait behind them.
+
+use std::{collections::HashSet, sync::Arc};
+
+use jiff::Timestamp;
+use jiff_sqlx::Timestamp as SqlTimestamp;
+use sqlx::{Connection, PgConnection, PgPool, Row, postgres::PgRow};
+use toolroom_domain::WorkspaceId;
+use toolroom_eventlog::{Feed, RecordedEvent, checkpoint::Lease};
+
+use crate::{
+    generation,
+    page::{Page, PageRequest},
+    projection::{ApplyError, Projection, Tables},
+    read::{self, Statement},
+};
+
+/// Characters of an error that are kept.
+const ERROR_CHARS: usize = 2_000;
+
+/// Events that one transaction of a retry applies: each is applied on its own, some in a
+/// millisecond, and meanwhile the projection stands still.
+const RETRY_EVENTS: i64 = 50;
+
+/// A poisonous event, and what it holds back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeadLetter {
+    /// By which it is retried.
+    pub id: i64,
+    /// Which projection cannot apply it.
+    pub projection: String,
+    /// Where it is.
+    pub position: i64,
+    /// Why it cannot be applied.
+    pub error: String,
+    /// How often it was tried.
+    pub attempts: i32,
+    /// The kind of the aggregate that is held back.
+    pub aggregate_type: String,
+    /// The aggregate that is held back.
+    pub aggregate_id: String,
+    /// When it was set aside.
+    pub at: Timestamp,
+}
+
+impl DeadLetter {
+    fn read(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            id: row.try_get("id")?,
+            projection: row.try_get("follower")?,
+            position: row.try_get("position")?,
+            error: row.try_get("error")?,
+            attempts: row.try_get("attempts")?,
+            aggregate_type: row.try_get("aggregate_type")?,
+            aggregate_id: row.try_get("aggregate_id")?,
+            at: row.try_get::<SqlTimestamp, _>("at")?.to_jiff(),
+        })
+    }
+}
+
+/// Why a retry changed nothing, or not all.
+#[derive(Debug, thiserror::Error)]
+pub enum RetryError {
+    /// There is none of this id.
+    #[error("there is no such dead letter; list them with the query `deadLetters`")]
+    NotFound,
+    /// Its projection is not this binary's, or of another version.
+    #[error(
+        "this server does not run the version of `{0}` that the tables are of; wait for its rebuild"
+    )]
+    OtherVersion(String),
+    /// It, or one behind it, cannot be applied still.
+    #[error("event {position} cannot be applied still: {reason}")]
+    StillPoisonous {
+        /// Which one.
+        position: i64,
+        /// Why.
+        reason: String,
+    },
+    /// The database did not answer.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// The aggregates that a follower holds back.
+pub(crate) async fn held(
+    pool: &PgPool,
+    follower: &str,
+) -> Result<HashSet<(String, String)>, sqlx::Error> {
+    let rows = sqlx::query(
+        "select distinct aggregate_type, aggregate_id from dead_letters where follower = $1",
+    )
+    .bind(follower)
+    .fetch_all(pool)
+    .await?;
+    rows.iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+        .collect()
+}
+
+/// Sets a poisonous event aside.
+pub(crate) async fn bury_in_tx(
+    tx: &mut PgConnection,
+    follower: &str,
+    event: &RecordedEvent,
+    error: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "insert into dead_letters
+             (follower, position, aggregate_type, aggregate_id, workspace_id, error, attempts)
+         values ($1, $2, $3, $4, $5, $6, 1)",
+    )
+    .bind(follower)
+    .bind(event.position)
+    .bind(&event.aggregate_type)
+    .bind(&event.aggregate_id)
+    .bind(&event.workspace_id)
+    .bind(cut(error))
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Keeps events of aggregates that are held back, by reference.
+pub(crate) async fn hold_in_tx(
+    tx: &mut PgConnection,
+    follower: &str,
+    events: &[Arc<RecordedEvent>],
+) -> Result<(), sqlx::Error> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let positions: Vec<i64> = events.iter().map(|event| event.position).collect();
+    sqlx::query(
+        "insert into dead_letters (follower, position, aggregate_type, aggregate_id, workspace_id)
+         select $1, position, aggregate_type, aggregate_id, workspace_id
+         from event_log where position = any($2)
+         order by position",
+    )
+    .bind(follower)
+    .bind(positions)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// The poisonous events of a workspace, in the order in which they were set aside.
+pub(crate) async fn list(
+    pool: &PgPool,
+    workspace: WorkspaceId,
+    projections: &[&str],
+    page: &PageRequest<i64>,
+) -> Result<Page<DeadLetter>, sqlx::Error> {
+    let names: Vec<String> = projections.iter().map(|name| (*name).to_owned()).collect();
+    let filter = |sql: &mut Statement| {
+        sql.push(" from dead_letters where error is not null and workspace_id = ");
+        sql.push_bind(workspace.to_string());
+        sql.push(" and follower = any(")
+            .push_bind(names.clone())
+            .push(")");
+    };
+    let rows = read::fetch(pool, || {
+        let mut sql = Statement::new(
+            "select id, follower, position, error, attempts, aggregate_type, aggregate_id, at",
+        );
+        filter(&mut sql);
+        if let Some(after) = page.after {
+            sql.push(" and id > ").push_bind(after);
+        }
+        sql.push(" order by id limit ").push_bind(page.limit() + 1);
+        sql
+    })
+    .await?;
+    let total = if page.with_total {
+        let count = read::fetch_count(pool, || {
+            let mut sql = Statement::new("select count(*)");
+            filter(&mut sql);
+            sql
+        });
+        Some(count.await?)
+    } else {
+        None
+    };
+    let rows = rows
+        .iter()
+        .map(DeadLetter::read)
+        .collect::<Result<_, _>>()?;
+    Ok(Page::cut(rows, page, total))
+}
+
+/// To which projection and aggregate a workspace's dead letter belongs.
+pub(crate) async fn find(
+    pool: &PgPool,
+    workspace: WorkspaceId,
+    id: i64,
+) -> Result<Option<(String, (String, String))>, sqlx::Error> {
+    let row = sqlx::query(
+        "select follower, aggregate_type, aggregate_id from dead_letters
+         where id = $1 and workspace_id = $2",
+    )
+    .bind(id)
+    .bind(workspace.to_string())
+    .fetch_optional(pool)
+    .await?;
+    row.map(|row| Ok((row.try_get(0)?, (row.try_get(1)?, row.try_get(2)?))))
+        .transpose()
+}
+
+/// Applies what an aggregate has set aside, in order, until nothing is left or one still does not
+/// fit. The projection may run meanwhile: each transaction fences its follower off, which then
+/// learns anew what is held back.
+pub(crate) async fn retry(
+    pool: &PgPool,
+    feed: &Feed,
+    projection: &dyn Projection,
+    aggregate: &(String, String),
+) -> Result<(), RetryError> {
+    loop {
+        let mut connection = pool.acquire().await?;
+        let mut tx = connection.begin().await?;
+        Lease::fence_in_tx(&mut tx, projection.name()).await?;
+        let installed = generation::find_in_tx(&mut tx, projection).await?;
+        let installed = installed
+            .filter(|installed| installed.version == projection.version())
+            .ok_or_else(|| RetryError::OtherVersion(projection.name().to_owned()))?;
+        let letters: Vec<(i64, i64)> = sqlx::query_as(
+            "select id, position from dead_letters
+             where follower = $1 and aggregate_type = $2 and aggregate_id = $3
+             order by position limit $4",
+        )
+        .bind(projection.name())
+        .bind(&aggregate.0)
+        .bind(&aggregate.1)
+        .bind(RETRY_EVENTS)
+        .fetch_all(&mut *tx)
+        .await?;
+        if letters.is_empty() {
+            return Ok(());
+        }
+        let tables = Tables::serving(installed.generation);
+        for (id, position) in letters {
+            let applied = apply_one(&mut tx, feed, projection, &tables, position).await;
+            let Err(error) = applied else {
+                sqlx::query("delete from dead_letters where id = $1")
+                    .bind(id)
+                    .execute(&mut *tx)
+                    .await?;
+                continue;
+            };
+            let reason = error.into_poison()?;
+            sqlx::query(
+                "update dead_letters set error = $2, attempts = attempts + 1 where id = $1",
+            )
+            .bind(id)
+            .bind(cut(&reason))
+            .execute(&mut *tx)
+            .await?;
+            tx.commit().await?;
+            return Err(RetryError::StillPoisonous { position, reason });
+        }
+        tx.commit().await?;
+    }
+}
+
+/// Applies one event in a savepoint, so that its failure leaves the transaction whole.
+async fn apply_one(
+    tx: &mut PgConnection,
+    feed: &Feed,
+    projection: &dyn Projection,
+    tables: &Tables,
+    position: i64,
+) -> Result<(), ApplyError> {
+    let event = feed.event(position).await?;
+    let event = event.ok_or(sqlx::Error::RowNotFound)?;
+    let mut savepoint = tx.begin().await?;
+    projection
+        .apply(&mut savepoint, tables, &[Arc::new(event)])
+        .await?;
+    savepoint.commit().await?;
+    Ok(())
+}
+
+fn cut(error: &str) -> String {
+    error
+        .chars()
+        .filter(|c| *c != '\0')
+        .take(ERROR_CHARS)
+        .collect()
+}
