@@ -9,10 +9,11 @@ use crate::config::{Log, LogFormat};
 
 /// The form that lines have: as configured, else for people on a terminal and JSON elsewhere.
 pub fn format(log: &Log) -> LogFormat {
-    log.format.unwrap_or_else(|| match std::io::stderr().is_terminal() {
-        true => LogFormat::Pretty,
-        false => LogFormat::Json,
-    })
+    log.format
+        .unwrap_or_else(|| match std::io::stderr().is_terminal() {
+            true => LogFormat::Pretty,
+            false => LogFormat::Json,
+        })
 }
 
 /// Starts logging, once.

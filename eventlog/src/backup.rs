@@ -67,7 +67,9 @@ pub enum Error {
         known: i64,
     },
     /// Something is there already.
-    #[error("the table `{table}` is not empty: restore into a new data folder or an empty database")]
+    #[error(
+        "the table `{table}` is not empty: restore into a new data folder or an empty database"
+    )]
     NotEmpty {
         /// Where.
         table: &'static str,
@@ -190,7 +192,11 @@ pub async fn restore(
     };
     let header = match input.line()? {
         Line::Header(header) if header.format == FORMAT && header.version == VERSION => header,
-        _ => return Err(broken("it does not begin with a header that this version knows")),
+        _ => {
+            return Err(broken(
+                "it does not begin with a header that this version knows",
+            ));
+        }
     };
     let mut tx = owner.begin().await?;
     settle(&mut tx).await?;
@@ -382,7 +388,8 @@ impl<R: BufRead> Input<'_, R> {
     fn line(&mut self) -> Result<Line, Error> {
         let mut text = Vec::new();
         self.row(&mut text)?;
-        serde_json::from_slice(&text).map_err(|error| broken(format!("a line of its frame: {error}")))
+        serde_json::from_slice(&text)
+            .map_err(|error| broken(format!("a line of its frame: {error}")))
     }
 
     fn digest(&self) -> String {

@@ -33,6 +33,15 @@ pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
     MIGRATIONS.run(pool).await
 }
 
+/// The version of the newest migration that this binary knows.
+pub fn last_migration() -> i64 {
+    MIGRATIONS
+        .iter()
+        .map(|migration| migration.version)
+        .max()
+        .unwrap_or_default()
+}
+
 /// How many migrations this binary knows, and the digest of each: what a template database of
 /// them may be named by.
 pub fn migrations_fingerprint() -> String {

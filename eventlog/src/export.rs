@@ -374,7 +374,8 @@ struct Lines<'a, R> {
 impl<R: BufRead> Lines<'_, R> {
     fn next(&mut self) -> Result<Option<Line>, Error> {
         let mut text = Vec::new();
-        let read = std::io::Read::take(&mut *self.input, LINE_LIMIT).read_until(b'\n', &mut text)?;
+        let read =
+            std::io::Read::take(&mut *self.input, LINE_LIMIT).read_until(b'\n', &mut text)?;
         self.number += 1;
         if read == 0 {
             return Ok(None);

@@ -31,7 +31,7 @@ pub mod verify;
 
 pub use clock::SystemClock;
 pub use command::{CommandBus, CommandContext, CommandError, Executed, Loaded};
-pub use cqrs_es::Aggregate;
+pub use cqrs_es::{Aggregate, DomainEvent};
 pub use database::{Database, migrate};
 pub use event::{Metadata, RecordedEvent};
 pub use feed::{Feed, LogHead};

@@ -1,5 +1,10 @@
 //! The log's guarantees, each shown by a test that fails when it is broken.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests are where chance comes from"
+)]
+
 mod support;
 
 #[path = "log/append.rs"]

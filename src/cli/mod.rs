@@ -150,7 +150,12 @@ mod tests {
 
     fn flags(line: &[&str]) -> anyhow::Result<Vec<&'static str>> {
         let cli = Cli::try_parse_from(std::iter::once(&"toolroom").chain(line))?;
-        Ok(cli.sources()?.flags.iter().map(|(_, flag, _)| *flag).collect())
+        Ok(cli
+            .sources()?
+            .flags
+            .iter()
+            .map(|(_, flag, _)| *flag)
+            .collect())
     }
 
     #[test]
@@ -161,7 +166,10 @@ mod tests {
     #[test]
     fn serve_is_the_command_without_a_command() {
         assert_eq!(flags(&["--listen", "127.0.0.1:1"]).unwrap(), ["listen"]);
-        assert_eq!(flags(&["serve", "--listen", "127.0.0.1:1"]).unwrap(), ["listen"]);
+        assert_eq!(
+            flags(&["serve", "--listen", "127.0.0.1:1"]).unwrap(),
+            ["listen"]
+        );
         assert_eq!(flags(&["--data-dir", "x", "verify"]).unwrap(), ["data-dir"]);
         assert_eq!(flags(&["verify", "--data-dir", "x"]).unwrap(), ["data-dir"]);
     }

@@ -108,7 +108,8 @@ async fn print(
         Some(Bound::Position(position)) => dense(position)?.max(1) - 1,
         Some(Bound::Time(time)) => {
             // The log counts in microseconds: those of this very moment belong to it.
-            feed.position_at(time - SignedDuration::from_micros(1)).await?
+            feed.position_at(time - SignedDuration::from_micros(1))
+                .await?
         }
     };
     while reached < last {
@@ -189,13 +190,18 @@ async fn open_sealed(
         if event_type != event.event_type {
             continue;
         }
-        let Some(place) = payload.pointer_mut(pointer).filter(|place| !place.is_null()) else {
+        let Some(place) = payload
+            .pointer_mut(pointer)
+            .filter(|place| !place.is_null())
+        else {
             continue;
         };
         let sealed: Sealed = serde_json::from_value(place.clone())?;
         let job: JobId = event.aggregate_id.parse()?;
         let workspace: WorkspaceId = event.workspace_id.parse()?;
-        let opened = vault.open(workspace, &seal_context(job, field), &sealed).await?;
+        let opened = vault
+            .open(workspace, &seal_context(job, field), &sealed)
+            .await?;
         *place = opened.into_value();
     }
     Ok(())

@@ -37,9 +37,9 @@ keys! {
     ENV_SECRETS = "env_secrets", ["TOOLROOM_ENV_SECRETS"];
     WORKER_BACKGROUND = "worker.background", ["TOOLROOM_WORKER_BACKGROUND"];
     WORKER_FOREGROUND = "worker.foreground", ["TOOLROOM_WORKER_FOREGROUND"];
+    WORKER_GRACE_MS = "worker.grace_ms", ["TOOLROOM_WORKER_GRACE_MS"];
     BODY_BYTES = "limits.body_bytes", ["TOOLROOM_LIMITS_BODY_BYTES"];
     REQUEST_TIMEOUT_S = "limits.request_timeout_s", ["TOOLROOM_LIMITS_REQUEST_TIMEOUT_S"];
-    SHUTDOWN_GRACE_S = "limits.shutdown_grace_s", ["TOOLROOM_LIMITS_SHUTDOWN_GRACE_S"];
     LOG_FILTER = "log.filter", ["TOOLROOM_LOG", "RUST_LOG"];
     LOG_FORMAT = "log.format", ["TOOLROOM_LOG_FORMAT"];
 }
@@ -61,7 +61,11 @@ pub fn is_known_variable(name: &str) -> bool {
 /// Kubernetes and Docker links set such variables in every container beside a service that is
 /// called `toolroom`: `TOOLROOM_PORT`, `TOOLROOM_PORT_8000_TCP_ADDR`, `TOOLROOM_SERVICE_HOST`, …
 fn is_service_link(name: &str) -> bool {
-    ["TOOLROOM_PORT", "TOOLROOM_SERVICE_HOST", "TOOLROOM_SERVICE_PORT"]
-        .iter()
-        .any(|link| name == *link || name.strip_prefix(link).is_some_and(|r| r.starts_with('_')))
+    [
+        "TOOLROOM_PORT",
+        "TOOLROOM_SERVICE_HOST",
+        "TOOLROOM_SERVICE_PORT",
+    ]
+    .iter()
+    .any(|link| name == *link || name.strip_prefix(link).is_some_and(|r| r.starts_with('_')))
 }

@@ -86,9 +86,12 @@ impl Layers {
             faults: Vec::new(),
             shown: Vec::new(),
         };
-        let named = sources
-            .file
-            .or_else(|| sources.environment.get(key::FILE_VARIABLE).map(PathBuf::from));
+        let named = sources.file.or_else(|| {
+            sources
+                .environment
+                .get(key::FILE_VARIABLE)
+                .map(PathBuf::from)
+        });
         match named {
             Some(file) => layers.read_file(&file),
             None if sources.default_file.exists() => layers.read_file(&sources.default_file),
@@ -115,11 +118,14 @@ impl Layers {
                 Ok(table) => table,
                 Err(error) => {
                     // The parser's own display quotes the line, which may hold a secret.
-                    let line = error
-                        .span()
-                        .map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
-                    self.faults
-                        .push(format!("{}, line {line}: {}", file.display(), error.message()));
+                    let line = error.span().map_or(1, |span| {
+                        text[..span.start.min(text.len())].lines().count().max(1)
+                    });
+                    self.faults.push(format!(
+                        "{}, line {line}: {}",
+                        file.display(),
+                        error.message()
+                    ));
                     return;
                 }
             },
@@ -161,7 +167,10 @@ impl Layers {
 
     fn read_environment(&mut self, environment: &BTreeMap<String, String>) {
         for key in key::ALL {
-            let set = key.env.iter().find_map(|name| Some((*name, environment.get(*name)?)));
+            let set = key
+                .env
+                .iter()
+                .find_map(|name| Some((*name, environment.get(*name)?)));
             if let Some((name, value)) = set {
                 let value = (Raw::Text(value.clone()), Origin::Variable(name));
                 self.values.insert(key.name, value);

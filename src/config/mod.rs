@@ -16,7 +16,7 @@ use url::Url;
 
 pub use self::{
     key::{DATA_DIR, Key, LISTEN, PUBLIC_URL},
-    layers::{Faults, Origin, Shown, Sources},
+    layers::{Faults, Shown, Sources},
     value::LogFormat,
 };
 use self::{
@@ -29,7 +29,10 @@ pub const DEFAULT_FILE: &str = "toolroom.toml";
 
 const DEFAULT_LISTEN: ([u8; 4], u16) = ([127, 0, 0, 1], 8000);
 const DEFAULT_DATA_DIR: &str = "toolroom-data";
-const DEFAULT_LOG_FILTER: &str = "info,sqlx=warn";
+
+/// The driver warns of every connection that a restart of the database breaks, and the parts that
+/// used them say so too; slow statements stay.
+const DEFAULT_LOG_FILTER: &str = "info,sqlx=error,sqlx::query=warn";
 
 /// Beyond two cores' worth of connections a database only gets slower; the rest wait their turn.
 const DEFAULT_CONNECTIONS: u64 = 10;
@@ -47,7 +50,7 @@ const DEFAULT_BODY_BYTES: u64 = 2 * 1024 * 1024;
 const DEFAULT_REQUEST_TIMEOUT_S: u64 = 300;
 
 /// Less than the 30 s after which service managers kill, so that the database can still stop.
-const DEFAULT_SHUTDOWN_GRACE_S: u64 = 15;
+const DEFAULT_GRACE_MS: u64 = 10_000;
 
 /// A text that shows itself nowhere.
 #[derive(Clone)]
@@ -82,8 +85,6 @@ pub struct Limits {
     pub body_bytes: usize,
     /// How long a request may take.
     pub request_timeout: Duration,
-    /// How long running calls may still take at a shutdown.
-    pub shutdown_grace: Duration,
 }
 
 /// What the log says, and how.
@@ -102,6 +103,8 @@ pub struct Worker {
     pub background: usize,
     /// Calls whose sender waits.
     pub foreground: usize,
+    /// How long running calls may still take at a shutdown.
+    pub grace: Duration,
 }
 
 /// The whole configuration.
@@ -161,7 +164,11 @@ impl Setting for EgressRule {
 }
 
 /// Takes a whole number out of the layers, its bounds in the words of its fault.
-fn whole<const MIN: u64, const MAX: u64>(layers: &mut Layers, key: &'static Key, default: u64) -> u64 {
+fn whole<const MIN: u64, const MAX: u64>(
+    layers: &mut Layers,
+    key: &'static Key,
+    default: u64,
+) -> u64 {
     let expected = format!("a whole number {}", Whole::<MIN, MAX>::bounds());
     layers
         .required_of(key, Whole::<MIN, MAX>(default), &expected)
@@ -194,23 +201,27 @@ impl Config {
         let database_connections =
             whole::<2, 500>(layers, &key::DATABASE_CONNECTIONS, DEFAULT_CONNECTIONS);
         let pg_bin = layers.optional(&key::PG_BIN);
-        let master_key: Option<SecretText> = layers.optional_of(&key::MASTER_KEY, "32 bytes in base64");
-        let master_key_file: Option<PathBuf> = layers.optional(&key::MASTER_KEY_FILE);
-        if master_key.is_some() && master_key_file.is_some() {
-            layers.fault("`master_key` and `master_key_file` are both set: remove one".to_owned());
-        }
+        let master_key: Option<SecretText> =
+            layers.optional_of(&key::MASTER_KEY, "32 bytes in base64");
+        let beside_data = data_dir.join("master.key");
+        let master_key = match master_key {
+            None => MasterKeySource::File(layers.required(&key::MASTER_KEY_FILE, beside_data)),
+            Some(text) => {
+                if layers.optional::<PathBuf>(&key::MASTER_KEY_FILE).is_some() {
+                    layers.fault(
+                        "`master_key` and `master_key_file` are both set: remove one".to_owned(),
+                    );
+                }
+                MasterKeySource::Text(text)
+            }
+        };
         Self {
             listen,
             public_url,
             database_url,
             database_connections: u32::try_from(database_connections).unwrap_or(u32::MAX),
             pg_bin,
-            master_key: match master_key {
-                Some(text) => MasterKeySource::Text(text),
-                None => MasterKeySource::File(
-                    master_key_file.unwrap_or_else(|| data_dir.join("master.key")),
-                ),
-            },
+            master_key,
             data_dir,
             node: layers.required(&key::NODE, default_node()),
             egress_allow: layers.required(&key::EGRESS_ALLOW, Vec::new()),
@@ -220,6 +231,11 @@ impl Config {
                     as usize,
                 foreground: whole::<1, 100_000>(layers, &key::WORKER_FOREGROUND, DEFAULT_FOREGROUND)
                     as usize,
+                grace: Duration::from_millis(whole::<0, 600_000>(
+                    layers,
+                    &key::WORKER_GRACE_MS,
+                    DEFAULT_GRACE_MS,
+                )),
             },
             limits: Limits {
                 body_bytes: whole::<1_024, 104_857_600>(
@@ -231,11 +247,6 @@ impl Config {
                     layers,
                     &key::REQUEST_TIMEOUT_S,
                     DEFAULT_REQUEST_TIMEOUT_S,
-                )),
-                shutdown_grace: Duration::from_secs(whole::<0, 600>(
-                    layers,
-                    &key::SHUTDOWN_GRACE_S,
-                    DEFAULT_SHUTDOWN_GRACE_S,
                 )),
             },
             log: Log {

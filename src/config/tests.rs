@@ -37,7 +37,8 @@ fn without_any_source_the_defaults_hold() {
 
 #[test]
 fn a_flag_wins_over_a_variable_and_that_over_the_file() {
-    let (_folder, mut sources) = file("data_dir = \"file\"\nnode = \"file\"\npublic_url = \"http://file\"");
+    let (_folder, mut sources) =
+        file("data_dir = \"file\"\nnode = \"file\"\npublic_url = \"http://file\"");
     sources.environment = environment(&[
         ("TOOLROOM_DATA_DIR", "variable"),
         ("TOOLROOM_NODE", "variable"),
@@ -48,7 +49,14 @@ fn a_flag_wins_over_a_variable_and_that_over_the_file() {
     assert_eq!(config.data_dir, PathBuf::from("flag"));
     assert_eq!(config.node, "variable");
     assert_eq!(config.public_url.unwrap().as_str(), "http://file/");
-    let origin = |key| shown.iter().find(|s| s.key == key).unwrap().origin.to_string();
+    let origin = |key| {
+        shown
+            .iter()
+            .find(|s| s.key == key)
+            .unwrap()
+            .origin
+            .to_string()
+    };
     assert_eq!(origin("data_dir"), "--data-dir");
     assert_eq!(origin("node"), "the variable TOOLROOM_NODE");
     assert_eq!(origin("log.format"), "default");
@@ -79,7 +87,8 @@ fn every_fault_is_told_with_its_key_and_source() {
         "{text}"
     );
     assert!(
-        text.contains("`listen` (from the variable TOOLROOM_LISTEN)") && text.contains("\"everywhere\""),
+        text.contains("`listen` (from the variable TOOLROOM_LISTEN)")
+            && text.contains("\"everywhere\""),
         "{text}"
     );
     assert!(text.contains("no variable `TOOLROOM_LITSEN`"), "{text}");

@@ -116,7 +116,11 @@ mod tests {
     #[test]
     fn broken_json_is_told_by_its_place_without_its_text() {
         let problem = parse_object(b"{\"token\": s3cret}").unwrap_err();
-        assert!(problem.message.contains("line 1, column"), "{}", problem.message);
+        assert!(
+            problem.message.contains("line 1, column"),
+            "{}",
+            problem.message
+        );
         assert!(!problem.message.contains("s3cret"));
     }
 

@@ -71,14 +71,12 @@ fn min_position(headers: &HeaderMap) -> Result<Option<Position>, Problem> {
         return Ok(None);
     };
     let text = value.to_str().unwrap_or_default();
-    text.parse().map(Some).map_err(|error| {
-        Problem {
-            violations: vec![Violation::new("X-Min-Position", format!("{error}"))],
-            ..Problem::new(
-                http::StatusCode::BAD_REQUEST,
-                ErrorCode::ValidationFailed,
-                format!("`X-Min-Position`: {error}"),
-            )
-        }
+    text.parse().map(Some).map_err(|error| Problem {
+        violations: vec![Violation::new("X-Min-Position", format!("{error}"))],
+        ..Problem::new(
+            http::StatusCode::BAD_REQUEST,
+            ErrorCode::ValidationFailed,
+            format!("`X-Min-Position`: {error}"),
+        )
     })
 }

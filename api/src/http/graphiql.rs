@@ -31,7 +31,11 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     const SCRIPT: &str = "text/javascript; charset=utf-8";
     const STYLE: &str = "text/css; charset=utf-8";
     let files: [(&str, &str, &'static [u8]); 6] = [
-        ("react.production.min.js", SCRIPT, file!("react.production.min.js")),
+        (
+            "react.production.min.js",
+            SCRIPT,
+            file!("react.production.min.js"),
+        ),
         (
             "react-dom.production.min.js",
             SCRIPT,

@@ -138,13 +138,7 @@ mod tests {
             );
         }
         let public = public.map(|url| Url::parse(url).unwrap());
-        check(
-            &Method::GET,
-            &path.parse().unwrap(),
-            &map,
-            public.as_ref(),
-        )
-        .map_err(|_| ())
+        check(&Method::GET, &path.parse().unwrap(), &map, public.as_ref()).map_err(|_| ())
     }
 
     #[test]

@@ -45,10 +45,7 @@ pub(crate) fn layered(routes: Router, shell: &Shell, clock: Arc<dyn Clock>) -> R
         .fallback(answer::not_found)
         .layer(CatchPanicLayer::custom(bounds::after_panic))
         .layer(from_fn(context::with_context))
-        .layer(from_fn_with_state(
-            shell.clone(),
-            guard::only_local_callers,
-        ))
+        .layer(from_fn_with_state(shell.clone(), guard::only_local_callers))
         .layer(from_fn(answer::with_bodies))
         .layer(Extension(clock))
         .layer(from_fn(request_id::name_requests))

@@ -45,7 +45,10 @@ async fn every_primary_table_is_in_a_backup() {
     pool.close().await;
     let mut known = [&PRIMARY_TABLES[..], &NOT_PRIMARY[..]].concat();
     known.sort_unstable();
-    assert_eq!(tables, known, "a new table is primary or it is not: say so here");
+    assert_eq!(
+        tables, known,
+        "a new table is primary or it is not: say so here"
+    );
 }
 
 #[tokio::test]
@@ -54,7 +57,9 @@ async fn a_restored_log_goes_on_with_its_chain_names_commands_and_keys() {
     for i in 0..5 {
         app.register(&format!("tool{i}")).await.unwrap();
     }
-    register(&app.log, "named", named("once", "x")).await.unwrap();
+    register(&app.log, "named", named("once", "x"))
+        .await
+        .unwrap();
     let sealed = app
         .log
         .vault
@@ -73,11 +78,24 @@ async fn a_restored_log_goes_on_with_its_chain_names_commands_and_keys() {
     let app = Started::on(database.connect_options(), Options::default()).await;
     let again = app.log.feed.head().await.unwrap();
     assert_eq!((again.position, &again.hash), (6, &head.hash));
-    assert!(again.epoch > head.epoch, "a position of the lost tail must be known as stale");
-    assert!(app.register("tool3").await.is_err(), "the name is still taken");
-    let repeated = register(&app.log, "named", named("once", "x")).await.unwrap();
+    assert!(
+        again.epoch > head.epoch,
+        "a position of the lost tail must be known as stale"
+    );
+    assert!(
+        app.register("tool3").await.is_err(),
+        "the name is still taken"
+    );
+    let repeated = register(&app.log, "named", named("once", "x"))
+        .await
+        .unwrap();
     assert!(repeated.repeated);
-    let opened = app.log.vault.open(WorkspaceId::DEFAULT, "here", &sealed).await.unwrap();
+    let opened = app
+        .log
+        .vault
+        .open(WorkspaceId::DEFAULT, "here", &sealed)
+        .await
+        .unwrap();
     assert_eq!(opened, Opened::Value(json!("tab\tand \\ and \n")));
     app.register("new").await.unwrap();
     app.reaches(7).await;
@@ -94,14 +112,24 @@ async fn a_backup_that_was_cut_or_changed_leaves_the_database_empty() {
 
     let database = TestDatabase::create().await;
     let owner = database.pool().await;
-    let changed = String::from_utf8(file.clone()).unwrap().replace("says what", "says that");
+    let changed = String::from_utf8(file.clone())
+        .unwrap()
+        .replace("says what", "says that");
     let longer = [&file[..], b"x"].concat();
-    for bad in [&file[..file.len() / 2], &file[..file.len() - 1], changed.as_bytes(), &longer, b""] {
+    for bad in [
+        &file[..file.len() / 2],
+        &file[..file.len() - 1],
+        changed.as_bytes(),
+        &longer,
+        b"",
+    ] {
         let refused = backup::restore(&owner, &mut &bad[..], |_| {}).await;
         assert!(matches!(refused, Err(Error::Broken(_))), "{refused:?}");
     }
     // A refused file was no obstacle to the whole one, and that is one to any other.
-    backup::restore(&owner, &mut &file[..], |_| {}).await.unwrap();
+    backup::restore(&owner, &mut &file[..], |_| {})
+        .await
+        .unwrap();
     let twice = backup::restore(&owner, &mut &file[..], |_| {}).await;
     assert!(matches!(twice, Err(Error::NotEmpty { .. })), "{twice:?}");
     owner.close().await;

@@ -23,7 +23,9 @@ async fn two_workspaces() -> Started {
             workspace: other_workspace(),
             ..context()
         };
-        register(&app.log, &format!("theirs{i}"), theirs).await.unwrap();
+        register(&app.log, &format!("theirs{i}"), theirs)
+            .await
+            .unwrap();
     }
     app.reaches(6).await;
     app
@@ -36,7 +38,9 @@ async fn exported(app: &Started, from: i64, to: i64, workspace: Option<Workspace
         to,
         workspace: workspace.map(|w| w.to_string()),
     };
-    export::write(&app.owner, &range, &mut file, |_| {}).await.unwrap();
+    export::write(&app.owner, &range, &mut file, |_| {})
+        .await
+        .unwrap();
     String::from_utf8(file).unwrap()
 }
 
@@ -108,7 +112,13 @@ async fn a_rewritten_export_is_found_out_by_a_noted_link() {
     let fifth = app.log.feed.event(5).await.unwrap().unwrap();
     let check = |anchor| export::verify(&mut file.as_bytes(), Some(&anchor));
     assert!(check(noted(5, &hex(&fifth.hash))).is_ok());
-    assert!(check(noted(1, &hex(&app.log.feed.event(1).await.unwrap().unwrap().hash))).is_ok());
+    assert!(
+        check(noted(
+            1,
+            &hex(&app.log.feed.event(1).await.unwrap().unwrap().hash)
+        ))
+        .is_ok()
+    );
     assert!(check(noted(4, &hex(&fifth.hash))).is_err());
     assert!(check(noted(6, &hex(&fifth.hash))).is_err());
     app.stop().await;
@@ -124,7 +134,10 @@ async fn what_is_not_in_the_log_is_not_exported() {
             workspace: None,
         };
         let refused = export::write(&app.owner, &range, &mut Vec::new(), |_| {}).await;
-        assert!(matches!(refused, Err(Error::NoSuchRange { head: 6, .. })), "{from} to {to}");
+        assert!(
+            matches!(refused, Err(Error::NoSuchRange { head: 6, .. })),
+            "{from} to {to}"
+        );
     }
     app.stop().await;
 }

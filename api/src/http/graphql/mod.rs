@@ -10,9 +10,7 @@ mod websocket;
 use async_graphql::{Executor, Request as GraphqlRequest, parser::types::OperationType};
 use axum::{
     Extension, Router,
-    extract::{
-        Request, State, WebSocketUpgrade, ws::rejection::WebSocketUpgradeRejection,
-    },
+    extract::{Request, State, WebSocketUpgrade, ws::rejection::WebSocketUpgradeRejection},
     response::{IntoResponse as _, Response},
     routing::get,
 };
@@ -43,10 +41,7 @@ where
 {
     let endpoint = Endpoint { executor, shell };
     Router::new()
-        .route(
-            GRAPHQL_PATH,
-            get(by_get::<E>).post(by_post::<E>),
-        )
+        .route(GRAPHQL_PATH, get(by_get::<E>).post(by_post::<E>))
         .with_state(endpoint)
 }
 
@@ -61,7 +56,14 @@ async fn by_post<E: Executor>(
     let object = body::read_object(request, &endpoint.shell.options).await?;
     let request = request::from_object(object)?;
     endpoint
-        .answer(request, Method::POST, answer, last_event, context, &request_id)
+        .answer(
+            request,
+            Method::POST,
+            answer,
+            last_event,
+            context,
+            &request_id,
+        )
         .await
 }
 
@@ -90,7 +92,14 @@ async fn by_get<E: Executor>(
     let query = request.uri().query().unwrap_or_default();
     let request = request::from_query_string(query)?;
     endpoint
-        .answer(request, Method::GET, answer, last_event, context, &request_id)
+        .answer(
+            request,
+            Method::GET,
+            answer,
+            last_event,
+            context,
+            &request_id,
+        )
         .await
 }
 

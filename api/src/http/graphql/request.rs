@@ -3,7 +3,8 @@
 use async_graphql::{
     Name, Positioned, Request, Variables,
     parser::types::{
-        DocumentOperations, ExecutableDocument, Field, OperationDefinition, OperationType, Selection,
+        DocumentOperations, ExecutableDocument, Field, OperationDefinition, OperationType,
+        Selection,
     },
 };
 use serde_json::{Map, Value};
@@ -83,9 +84,7 @@ pub(super) fn operation_type(request: &mut Request) -> Option<OperationType> {
     let document = request.parsed_query().ok()?;
     match &document.operations {
         DocumentOperations::Single(operation) => Some(operation.node.ty),
-        DocumentOperations::Multiple(operations) => {
-            Some(operations.get(name?.as_str())?.node.ty)
-        }
+        DocumentOperations::Multiple(operations) => Some(operations.get(name?.as_str())?.node.ty),
     }
 }
 

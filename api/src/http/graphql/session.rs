@@ -2,10 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use async_graphql::{
-    Data, Executor, Request, Response, ServerError,
-    http::ClientMessage,
-};
+use async_graphql::{Data, Executor, Request, Response, ServerError, http::ClientMessage};
 use futures::{
     FutureExt as _, StreamExt as _,
     stream::{self, BoxStream},

@@ -85,9 +85,8 @@ async fn converse<E: Executor>(
     let live = &shell.options.live;
     let (told, messages) = mpsc::channel(WAITING_MESSAGES);
     let messages = ReceiverStream::new(messages).map(Ok::<ClientMessage, serde_json::Error>);
-    let protocol =
-        Protocol::from_message_stream(executor, messages, WebSocketProtocols::GraphQLWS)
-            .connection_data(data);
+    let protocol = Protocol::from_message_stream(executor, messages, WebSocketProtocols::GraphQLWS)
+        .connection_data(data);
     tokio::pin!(protocol);
     let mut session = Session::default();
     let mut heard = Instant::now();

@@ -12,7 +12,10 @@ async fn a_large_body_is_413_in_the_paths_shape() {
     let response = send(&router, post(large.clone())).await;
     assert_eq!(response.status(), 413);
     let answer = json(response).await;
-    assert_eq!(answer["errors"][0]["extensions"]["code"], "PAYLOAD_TOO_LARGE");
+    assert_eq!(
+        answer["errors"][0]["extensions"]["code"],
+        "PAYLOAD_TOO_LARGE"
+    );
     let chunks = stream::iter([Ok::<_, std::io::Error>(large)]);
     let unannounced = post(Body::from_stream(chunks));
     assert_eq!(send(&router, unannounced).await.status(), 413);
@@ -39,7 +42,10 @@ async fn deep_json_is_400_with_its_code() {
     let response = send(&router(), post(body)).await;
     assert_eq!(response.status(), 400);
     let answer = json(response).await;
-    assert_eq!(answer["errors"][0]["extensions"]["code"], "VALIDATION_FAILED");
+    assert_eq!(
+        answer["errors"][0]["extensions"]["code"],
+        "VALIDATION_FAILED"
+    );
 }
 
 #[tokio::test]

@@ -116,7 +116,9 @@ async fn a_subscription_tells_its_events_and_ends() {
     let mut socket = server.acknowledged().await;
     socket.send(json!({"type": "ping"})).await;
     assert_eq!(socket.receive().await, json!({"type": "pong"}));
-    socket.subscribe("a", "subscription { ticks { position } }").await;
+    socket
+        .subscribe("a", "subscription { ticks { position } }")
+        .await;
     for position in ["1", "2", "3"] {
         let payload = json!({"data": {"ticks": {"position": position}}});
         assert_eq!(
@@ -185,7 +187,10 @@ async fn a_socket_has_a_bounded_number_of_subscriptions() {
     socket.send(json!({"type": "complete", "id": "a"})).await;
     socket.subscribe("d", "{ hello }").await;
     let answer = socket.receive().await;
-    assert_eq!(answer["payload"]["data"]["hello"], "hello world", "{answer}");
+    assert_eq!(
+        answer["payload"]["data"]["hello"], "hello world",
+        "{answer}"
+    );
     server.stop().await;
 }
 

@@ -14,7 +14,10 @@ async fn a_query_is_answered_in_the_media_type_that_is_asked_for() {
         content_type(&response),
         "application/graphql-response+json; charset=utf-8"
     );
-    assert_eq!(json(response).await, json!({"data": {"hello": "hello you"}}));
+    assert_eq!(
+        json(response).await,
+        json!({"data": {"hello": "hello you"}})
+    );
     let response = send(&router, post(body)).await;
     assert_eq!(content_type(&response), "application/json; charset=utf-8");
 }
@@ -22,7 +25,12 @@ async fn a_query_is_answered_in_the_media_type_that_is_asked_for() {
 #[tokio::test]
 async fn a_refused_document_is_400_in_the_graphql_media_type_and_200_in_plain_json() {
     let router = router();
-    for query in ["{ unknown }", "{ hello", "query($n: Int!) { hello }", "mutation A { change } query B { hello }"] {
+    for query in [
+        "{ unknown }",
+        "{ hello",
+        "query($n: Int!) { hello }",
+        "mutation A { change } query B { hello }",
+    ] {
         let body = json!({ "query": query }).to_string();
         let response = send(&router, strict(&body)).await;
         assert_eq!(response.status(), 400, "{query}");
@@ -40,7 +48,10 @@ async fn a_field_that_fails_is_still_an_answer() {
     let response = send(&router(), strict(r#"{"query":"{ fails hello }"}"#)).await;
     assert_eq!(response.status(), 200);
     let answer = json(response).await;
-    assert_eq!(answer["data"], json!({"fails": null, "hello": "hello world"}));
+    assert_eq!(
+        answer["data"],
+        json!({"fails": null, "hello": "hello world"})
+    );
     assert_eq!(answer["errors"][0]["path"], json!(["fails"]));
 }
 
@@ -69,7 +80,11 @@ async fn get_asks_and_changes_nothing() {
 
 #[tokio::test]
 async fn other_methods_are_405() {
-    let response = send(&router(), request("PUT", "/graphql").body("".into()).unwrap()).await;
+    let response = send(
+        &router(),
+        request("PUT", "/graphql").body("".into()).unwrap(),
+    )
+    .await;
     assert_eq!(response.status(), 405);
     assert_eq!(header_of(&response, "allow"), "GET,HEAD,POST");
     assert!(json(response).await["errors"][0]["message"].is_string());
@@ -82,7 +97,11 @@ async fn what_cannot_be_accepted_or_is_no_json_is_told() {
     html.headers_mut()
         .insert("accept", "text/html".parse().unwrap());
     assert_eq!(send(&router, html).await.status(), 406);
-    for content_type in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"] {
+    for content_type in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+    ] {
         let mut other = post(r#"{"query":"{hello}"}"#);
         other
             .headers_mut()
@@ -94,7 +113,15 @@ async fn what_cannot_be_accepted_or_is_no_json_is_told() {
 #[tokio::test]
 async fn what_is_no_graphql_request_is_400_in_graphqls_shape() {
     let router = router();
-    for body in ["", "{", "[]", "[{\"query\":\"{hello}\"}]", "{}", "{\"query\":1}", "{\"query\":\"{hello}\",\"variables\":[]}"] {
+    for body in [
+        "",
+        "{",
+        "[]",
+        "[{\"query\":\"{hello}\"}]",
+        "{}",
+        "{\"query\":1}",
+        "{\"query\":\"{hello}\",\"variables\":[]}",
+    ] {
         let response = send(&router, post(body)).await;
         assert_eq!(response.status(), 400, "{body}");
         let answer = json(response).await;
