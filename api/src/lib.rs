@@ -4,6 +4,7 @@ mod auth;
 pub mod error;
 pub mod followers;
 pub mod http;
+mod rest;
 pub mod service;
 pub mod state;
 

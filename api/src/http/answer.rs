@@ -19,6 +19,7 @@ use super::{
     media::{self, Answer},
     request_id::RequestId,
 };
+use crate::error;
 
 /// The path whose answers have GraphQL's shape.
 pub(crate) const GRAPHQL_PATH: &str = "/graphql";
@@ -125,6 +126,7 @@ fn graphql_body(problem: &Problem, request_id: &RequestId) -> Value {
 fn graphql_extensions(problem: &Problem, request_id: &RequestId) -> Map<String, Value> {
     let mut extensions = Map::new();
     extensions.insert("code".into(), problem.code.as_str().into());
+    extensions.insert("category".into(), json!(error::category(problem.code)));
     extensions.insert("details".into(), details(problem));
     extensions.insert("requestId".into(), request_id.as_str().into());
     if let Some(after) = problem.retry_after {

@@ -39,7 +39,12 @@ pub(crate) async fn bounded(State(shell): State<Shell>, request: Request, next: 
 
 /// What a request becomes whose handler panicked; the panic hook has logged why.
 pub(crate) fn after_panic(_: Box<dyn Any + Send + 'static>) -> Response {
-    Problem::internal().into_response()
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        ErrorCode::InternalError,
+        "internal error",
+    )
+    .into_response()
 }
 
 /// Measures each request by route, never by path: paths are without number.

@@ -7,6 +7,8 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value};
 use toolroom_domain::{ErrorCode, JobId, Violation};
 
+use crate::error::ApiError;
+
 /// When to come again after being turned away because too much was going on at once.
 const BUSY_RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -57,18 +59,7 @@ impl Problem {
 
     /// Some fields are wrong.
     pub fn invalid(violations: Vec<Violation>) -> Self {
-        let told: Vec<_> = violations
-            .iter()
-            .map(|violation| format!("{}: {}", violation.path, violation.message))
-            .collect();
-        Self {
-            violations,
-            ..Self::new(
-                StatusCode::BAD_REQUEST,
-                ErrorCode::ValidationFailed,
-                told.join("; "),
-            )
-        }
+        ApiError::invalid(violations).into()
     }
 
     /// The path knows other methods.
@@ -94,14 +85,17 @@ impl Problem {
             )
         }
     }
+}
 
-    /// A fault of ours, of which clients learn only that there was one.
-    pub fn internal() -> Self {
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            ErrorCode::InternalError,
-            "internal error; the server's log tells more under this request id",
-        )
+impl From<ApiError> for Problem {
+    fn from(mut error: ApiError) -> Self {
+        Self {
+            violations: std::mem::take(&mut error.violations),
+            candidates: std::mem::take(&mut error.candidates).into_vec(),
+            retry_after: error.retry_after_ms.map(Duration::from_millis),
+            job: error.job_id,
+            ..Self::new(error.status(), error.code, error.message)
+        }
     }
 }
 

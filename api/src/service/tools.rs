@@ -22,9 +22,11 @@ use crate::{
 };
 
 mod behaviour;
+mod patch;
 
 use behaviour::Built;
 pub use behaviour::{Behaviour, config};
+pub use patch::BehaviourPatch;
 
 /// How often a change that names no version is made again, on a version that came between.
 const REVISE_TRIES: u32 = 5;
@@ -59,6 +61,9 @@ pub struct ToolChange {
     pub policy: Option<PolicyOverrides>,
     /// What it shall do.
     pub behaviour: Option<Behaviour>,
+    /// Parts of what it does that shall change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patch: Option<BehaviourPatch>,
 }
 
 /// Registers a tool.

@@ -6,7 +6,10 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use toolroom_domain::ErrorCode;
 
-use crate::http::{media::Answer, request_id::RequestId};
+use crate::{
+    error,
+    http::{media::Answer, request_id::RequestId},
+};
 
 /// When to come again if the error does not say.
 const RETRY_AFTER_SECONDS: u64 = 1;
@@ -58,12 +61,18 @@ pub(super) fn complete(response: &mut GraphqlResponse, request_id: &RequestId) {
         set_null(&mut response.data, &error.path);
         let extensions = error.extensions.get_or_insert_default();
         if extensions.get("code").is_none() {
-            extensions.set("code", ErrorCode::InvalidRequest.as_str());
+            let code = ErrorCode::InvalidRequest;
+            extensions.set("code", code.as_str());
+            extensions.set("category", error_category(code));
         }
         if extensions.get("requestId").is_none() {
             extensions.set("requestId", request_id.as_str());
         }
     }
+}
+
+fn error_category(code: ErrorCode) -> Value {
+    async_graphql::to_value(error::category(code)).unwrap_or_default()
 }
 
 /// The library leaves a field that failed out of its object, where GraphQL has null.

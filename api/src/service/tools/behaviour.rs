@@ -163,14 +163,18 @@ pub(super) fn revised(
             .build(checker, policy, requires_approval)
             .map(Some);
     }
-    if change.policy.is_none() && change.requires_approval.is_none() {
+    if change.policy.is_none() && change.requires_approval.is_none() && change.patch.is_none() {
         return Ok(None);
     }
+    let patched = match &change.patch {
+        Some(patch) => patch.applied_to(current)?,
+        None => current.clone(),
+    };
     Ok(Some(Built {
         definition: Definition {
             policy,
             requires_approval,
-            ..current.clone()
+            ..patched
         },
     }))
 }
