@@ -2,7 +2,7 @@
 
 mod auth;
 pub mod error;
-pub mod followers;
+pub mod graphql;
 pub mod http;
 mod rest;
 pub mod service;

@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use crate::{error::ApiError, followers::Followers, service::directory::Directory};
+use toolroom_projections::Reader;
+
+use crate::{error::ApiError, service::directory::Directory};
 use jiff::Timestamp;
 use serde::Serialize;
 use toolroom_domain::{
@@ -36,7 +38,7 @@ pub struct Parts {
     /// The log, its commands and its vault.
     pub log: EventLog,
     /// The read models.
-    pub projections: Arc<dyn Followers>,
+    pub projections: Reader,
     /// Runs calls on this node.
     pub runner: Arc<dyn Runner>,
     /// Knows what each kind of tool needs of its definition.
