@@ -2,11 +2,16 @@
 
 use std::{
     ops::Deref,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use crate::{error::ApiError, followers::Followers, service::directory::Directory};
+use crate::{
+    error::ApiError,
+    followers::Followers,
+    service::{directory::Directory, host::Host},
+};
 use jiff::Timestamp;
 use serde::Serialize;
 use toolroom_domain::{
@@ -29,6 +34,8 @@ pub struct ApiOptions {
     pub version: String,
     /// When the server started.
     pub started_at: Timestamp,
+    /// The folder whose disk `health` tells the use of.
+    pub data_dir: PathBuf,
 }
 
 /// What the binary hands in.
@@ -56,6 +63,8 @@ pub struct Shared {
     parts: Parts,
     /// Which tool a name means, and what its versions do.
     pub(crate) directory: Directory,
+    /// What the machine has left.
+    pub(crate) host: Host,
     epoch: tokio::sync::OnceCell<i32>,
 }
 
@@ -80,6 +89,7 @@ impl AppState {
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(Shared {
             directory: Directory::new(parts.log.clone()),
+            host: Host::new(&parts.options.data_dir),
             parts,
             epoch: tokio::sync::OnceCell::new(),
         }))

@@ -5,6 +5,8 @@
 
 pub mod audit;
 pub(crate) mod directory;
+pub mod health;
+pub mod host;
 pub mod jobs;
 pub(crate) mod past;
 pub mod settle;
