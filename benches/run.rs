@@ -1,4 +1,8 @@
-#![allow(missing_docs, reason = "a program, not a library")]
+#![allow(
+    missing_docs,
+    clippy::print_stdout,
+    reason = "a program, not a library"
+)]
 
 //! The hot path without HTTP: a native tool that does nothing, requested, started, run and ended,
 //! both appends durable.

@@ -5,6 +5,7 @@ mod config;
 mod database;
 mod lifecycle;
 mod master_key;
+mod read_models;
 mod telemetry;
 
 use std::process::ExitCode;

@@ -17,7 +17,7 @@ pub const APP_ROLE: &str = "toolroom_app";
 const DEFAULT_CONNECTIONS: u32 = 10;
 
 /// One for the sequencer, one for each follower at work; they take turns.
-const DERIVED_CONNECTIONS: u32 = 6;
+const DERIVED_CONNECTIONS: u32 = 10;
 
 /// For how long an idle connection is taken to be alive: asking costs a round trip.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);

@@ -55,20 +55,10 @@ pub(crate) async fn install(
     let mut connection = pool.acquire().await?;
     let mut tx = connection.begin().await?;
     lock_layout(&mut tx).await?;
-    sqlx::query(
-        "create table if not exists projections.installed (
-             name            text primary key,
-             version         integer not null,
-             generation      bigint not null,
-             next_version    integer,
-             next_generation bigint
-         )",
-    )
-    .execute(&mut *tx)
-    .await?;
-    if !tables_exist(&mut tx, projection).await? {
+    // Another node may have been quicker.
+    if find_in_tx(&mut tx, projection).await?.is_none() {
         let generation: i64 = sqlx::query_scalar(
-            "insert into projections.installed as i (name, version, generation) values ($1, $2, 1)
+            "insert into read_models as i (name, version, generation) values ($1, $2, 1)
              on conflict (name) do update
              set version = $2, next_version = null, next_generation = null,
                  generation = greatest(i.generation, coalesce(i.next_generation, 0)) + 1
@@ -86,6 +76,8 @@ pub(crate) async fn install(
         forget_follower(&mut tx, projection.name()).await?;
     }
     tx.commit().await?;
+    // Given back first: whoever waits for a second connection while holding one can wait for ever.
+    drop(connection);
     find(pool, projection)
         .await?
         .ok_or(sqlx::Error::RowNotFound)
@@ -100,6 +92,7 @@ pub(crate) async fn request(
     let mut tx = connection.begin().await?;
     lock_layout(&mut tx).await?;
     let installed = select(&mut tx, projection.name()).await?;
+    let installed = installed.ok_or(sqlx::Error::RowNotFound)?;
     let next = Next {
         version: projection.version(),
         generation: match installed.next {
@@ -117,14 +110,12 @@ pub(crate) async fn request(
         sqlx::query(&statement).execute(&mut *tx).await?;
     }
     forget_follower(&mut tx, &rebuild_follower(projection.name())).await?;
-    sqlx::query(
-        "update projections.installed set next_version = $2, next_generation = $3 where name = $1",
-    )
-    .bind(projection.name())
-    .bind(next.version)
-    .bind(next.generation)
-    .execute(&mut *tx)
-    .await?;
+    sqlx::query("update read_models set next_version = $2, next_generation = $3 where name = $1")
+        .bind(projection.name())
+        .bind(next.version)
+        .bind(next.generation)
+        .execute(&mut *tx)
+        .await?;
     tx.commit().await?;
     Ok(Installed {
         next: Some(next),
@@ -145,17 +136,10 @@ pub(crate) async fn find_in_tx(
     connection: &mut PgConnection,
     projection: &dyn Projection,
 ) -> Result<Option<Installed>, sqlx::Error> {
-    let known: bool = sqlx::query_scalar("select to_regclass('projections.installed') is not null")
-        .fetch_one(&mut *connection)
-        .await?;
-    if !known || !tables_exist(connection, projection).await? {
+    if !tables_exist(connection, projection).await? {
         return Ok(None);
     }
-    match select(connection, projection.name()).await {
-        Ok(installed) => Ok(Some(installed)),
-        Err(sqlx::Error::RowNotFound) => Ok(None),
-        Err(error) => Err(error),
-    }
+    select(connection, projection.name()).await
 }
 
 /// Lets the rebuilt tables take the place of those that serve, in the caller's transaction, in
@@ -201,7 +185,7 @@ pub(crate) async fn swap_in_tx(
         .execute(&mut *tx)
         .await?;
     sqlx::query(
-        "update projections.installed
+        "update read_models
          set version = next_version, generation = next_generation,
              next_version = null, next_generation = null
          where name = $1",
@@ -233,26 +217,30 @@ pub(crate) async fn begin_swap(
         .unwrap_or(0))
 }
 
-async fn select(connection: &mut PgConnection, name: &str) -> Result<Installed, sqlx::Error> {
+async fn select(
+    connection: &mut PgConnection,
+    name: &str,
+) -> Result<Option<Installed>, sqlx::Error> {
     let row = sqlx::query(
         "select version, generation, next_version, next_generation
-         from projections.installed where name = $1",
+         from read_models where name = $1",
     )
     .bind(name)
-    .fetch_one(connection)
+    .fetch_optional(connection)
     .await?;
+    let Some(row) = row else { return Ok(None) };
     let (version, generation): (Option<i32>, Option<i64>) = (
         row.try_get("next_version")?,
         row.try_get("next_generation")?,
     );
-    Ok(Installed {
+    Ok(Some(Installed {
         version: row.try_get("version")?,
         generation: row.try_get("generation")?,
         next: version.zip(generation).map(|(version, generation)| Next {
             version,
             generation,
         }),
-    })
+    }))
 }
 
 async fn tables_exist(

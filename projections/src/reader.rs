@@ -270,7 +270,7 @@ impl Reader {
              from unnest($1::text[]) as n (name)
              cross join sequencer_state s
              left join checkpoints c on c.follower = n.name
-             left join projections.installed i on i.name = n.name",
+             left join read_models i on i.name = n.name",
         )
         .bind(&names)
         .fetch_all(&self.pool)

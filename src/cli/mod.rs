@@ -6,6 +6,7 @@ mod doctor;
 mod export;
 mod migrate;
 mod output;
+mod rebuild;
 mod replay;
 mod restore;
 mod verify;
@@ -59,6 +60,8 @@ enum Command {
     Serve(Serve),
     /// Bring the database's tables up to this version.
     Migrate,
+    /// Fill a read model, or all, anew from the log; the old one serves until the new one does.
+    Rebuild(rebuild::Arguments),
     /// Print events as JSON lines, in the order of the log.
     Replay(replay::Arguments),
     /// Prove that the log, or an exported file, is what was written.
@@ -129,6 +132,7 @@ impl Cli {
         match self.command.unwrap_or(Command::Serve(Serve::default())) {
             Command::Serve(_) => lifecycle::serve(config).await,
             Command::Migrate => migrate::run(&config).await,
+            Command::Rebuild(arguments) => rebuild::run(&config, arguments).await,
             Command::Replay(arguments) => replay::run(&config, arguments).await,
             Command::Verify(arguments) => verify::run(&config, arguments).await,
             Command::Export(arguments) => export::run(&config, arguments).await,

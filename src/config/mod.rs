@@ -46,8 +46,8 @@ const DEFAULT_FOREGROUND: u64 = 512;
 /// The largest definitions and inputs in use are some hundred KiB.
 const DEFAULT_BODY_BYTES: u64 = 2 * 1024 * 1024;
 
-/// The longest that a tool's own policy may allow a call.
-const DEFAULT_REQUEST_TIMEOUT_S: u64 = 300;
+/// A call may be waited for up to 300 s, and needs a moment before and after.
+const DEFAULT_REQUEST_TIMEOUT_S: u64 = 320;
 
 /// Less than the 30 s after which service managers kill, so that the database can still stop.
 const DEFAULT_GRACE_MS: u64 = 10_000;
@@ -218,12 +218,12 @@ impl Config {
         Self {
             listen,
             public_url,
-            database_url,
             database_connections: u32::try_from(database_connections).unwrap_or(u32::MAX),
             pg_bin,
             master_key,
             data_dir,
-            node: layers.required(&key::NODE, default_node()),
+            node: layers.required(&key::NODE, default_node(database_url.is_some())),
+            database_url,
             egress_allow: layers.required(&key::EGRESS_ALLOW, Vec::new()),
             env_secrets: layers.required(&key::ENV_SECRETS, Vec::new()),
             worker: Worker {
@@ -262,14 +262,18 @@ impl Config {
     }
 }
 
-/// The host's name and this process's id, so that two nodes on one machine differ.
-fn default_node() -> String {
+/// The host's name; where others may be at the same database, this process's id too, so that two
+/// nodes on one machine differ. Alone, a node that starts again takes up at once what it held.
+fn default_node(shared: bool) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = match host.trim() {
         "" => "node",
         name => name,
     };
-    format!("{host}-{}", std::process::id())
+    match shared {
+        true => format!("{host}-{}", std::process::id()),
+        false => host.to_owned(),
+    }
 }
 
 #[cfg(test)]

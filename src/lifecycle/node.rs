@@ -15,20 +15,23 @@ use toolroom_eventlog::{
     recovery::{self, Outcome},
     vault::MasterKey,
 };
-use toolroom_projections::{Projection, queue::Queue};
+use toolroom_projections::queue::Queue;
 use toolroom_worker::{
     Worker,
     executor::{self, EgressOptions, Executor},
 };
 
-use crate::{config::Config, master_key};
+use crate::{config::Config, master_key, read_models};
 
 /// How long to wait before a database that is away is asked again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// A running node.
 pub struct Node {
-    shutdown: CancellationToken,
+    /// Ends what takes work.
+    edge: CancellationToken,
+    /// Ends what that work still needs.
+    core: CancellationToken,
     worker: toolroom_worker::worker::Handle,
     followers: JoinSet<()>,
     log: log::Tasks,
@@ -45,7 +48,7 @@ impl Node {
         owner: &PgConnectOptions,
         listeners: Vec<TcpListener>,
     ) -> anyhow::Result<Self> {
-        let shutdown = CancellationToken::new();
+        let (edge, core) = (CancellationToken::new(), CancellationToken::new());
         let database = Database::connect_lazy_with(owner.clone(), config.database_connections);
         let master = prepare(config, &database).await?;
         let options = Options {
@@ -53,23 +56,21 @@ impl Node {
             // An embedded database has one node: nobody else is to be told.
             other_nodes: config.database_url.is_some(),
         };
-        let (log, tasks) = EventLog::start(database, master, options, &shutdown).await?;
-        let executor = Arc::new(executor(config)?);
+        let (log, log_tasks) = EventLog::start(database, master, options, &core).await?;
+
         let queue = Queue::default();
-        let (projections, followers) = toolroom_projections::start(
-            &log,
-            toolroom_projections::Config {
-                projections: read_models(&queue),
-                node: config.node.clone(),
-            },
-            &shutdown,
-        );
+        let running = toolroom_projections::Config {
+            projections: read_models::all(&queue),
+            node: config.node.clone(),
+        };
+        let (reader, followers) = toolroom_projections::start(&log, running, &core);
         // A read model has its tables, if empty ones, before anybody can ask it.
-        projections.prepare().await?;
+        reader.prepare().await?;
+
         let worker = Worker::new(
             &log,
             queue,
-            executor,
+            Arc::new(executor(config)?),
             Arc::new(SystemClock),
             toolroom_worker::Config {
                 node: config.node.clone(),
@@ -80,10 +81,11 @@ impl Node {
         );
         drop(listeners);
         Ok(Self {
-            worker: worker.start(&log, &projections, &shutdown),
+            worker: worker.start(&log, &reader, &edge),
             followers,
-            log: tasks,
-            shutdown,
+            log: log_tasks,
+            edge,
+            core,
         })
     }
 
@@ -102,18 +104,12 @@ impl Node {
 
     /// Takes no more work, lets what runs end within its grace, and writes what is held.
     pub async fn stop(mut self) {
-        self.shutdown.cancel();
+        self.edge.cancel();
         self.worker.finish().await;
+        self.core.cancel();
         while self.followers.join_next().await.is_some() {}
         self.log.finish().await;
     }
-}
-
-/// All read models of a node: those of their crate, and the worker's queue.
-pub fn read_models(queue: &Queue) -> Vec<Arc<dyn Projection>> {
-    let mut all = toolroom_projections::all();
-    all.push(Arc::new(queue.clone()));
-    all
 }
 
 fn executor(config: &Config) -> anyhow::Result<Executor> {

@@ -246,3 +246,29 @@ async fn the_configuration_is_shown_with_its_origins_and_without_its_secrets() {
     std::fs::write(operator.path("toolroom.toml"), kept).unwrap();
     operator.run(&["config", "print"]).await.succeeds();
 }
+
+#[tokio::test]
+async fn a_read_model_is_rebuilt_beside_a_running_server_and_without_one() {
+    let operator = Operator::new();
+    four_events(&operator).await;
+    let rows = async || {
+        let log = operator.log().await;
+        let catalog = "select count(*) from projections.tools";
+        let rows: i64 = sqlx::query_scalar(catalog)
+            .fetch_one(log.log.database.pool())
+            .await
+            .unwrap();
+        log.close().await;
+        rows
+    };
+    operator.run(&["rebuild", "all"]).await.succeeds();
+    let server = operator.serve().await;
+    operator.run(&["rebuild", "catalog"]).await.succeeds();
+    assert_eq!(rows().await, 3);
+    server.stop().await;
+    let unknown = operator.run(&["rebuild", "nothing"]).await;
+    assert!(
+        unknown.code() == 1 && unknown.words().contains("catalog"),
+        "{unknown:?}"
+    );
+}

@@ -1,0 +1,248 @@
+//! Events that a projection cannot apply.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use async_trait::async_trait;
+use sqlx::PgConnection;
+use toolroom_domain::ToolId;
+use toolroom_eventlog::RecordedEvent;
+use toolroom_projections::{
+    ApplyError, PageRequest, Projection, ProjectionState, RetryError, Tables,
+};
+
+use crate::support::{App, WORKSPACE};
+
+/// Writes each aggregate's sequence numbers down in the order in which they come; while it is
+/// broken, the database refuses deactivations.
+struct Notebook {
+    broken: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Projection for Notebook {
+    fn name(&self) -> &'static str {
+        "notebook"
+    }
+
+    fn version(&self) -> i32 {
+        1
+    }
+
+    fn aggregate_types(&self) -> &'static [&'static str] {
+        &["tool"]
+    }
+
+    fn tables(&self) -> &'static [&'static str] {
+        &["notes"]
+    }
+
+    fn create(&self, tables: &Tables) -> Vec<String> {
+        let notes = tables.table("notes");
+        vec![format!(
+            "create table {notes} (id text primary key, seen text not null)"
+        )]
+    }
+
+    async fn apply(
+        &self,
+        tx: &mut PgConnection,
+        tables: &Tables,
+        events: &[Arc<RecordedEvent>],
+    ) -> Result<(), ApplyError> {
+        for event in events {
+            if event.event_type == "ToolDeactivated" && self.broken.load(Ordering::SeqCst) {
+                sqlx::query("select 1 / 0").execute(&mut *tx).await?;
+            }
+            let sql = format!(
+                "insert into {} as n values ($1, $2)
+                 on conflict (id) do update set seen = n.seen || ' ' || excluded.seen",
+                tables.table("notes")
+            );
+            sqlx::query(&sql)
+                .bind(&event.aggregate_id)
+                .bind(event.sequence.to_string())
+                .execute(&mut *tx)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+async fn notes(app: &App, tool: ToolId) -> String {
+    sqlx::query_scalar("select seen from projections.notes where id = $1")
+        .bind(tool.to_string())
+        .fetch_one(&app.owner)
+        .await
+        .unwrap()
+}
+
+async fn state(app: &App) -> ProjectionState {
+    app.reader().status().await.unwrap()[0].state
+}
+
+async fn broken() -> (App, Arc<AtomicBool>) {
+    let broken = Arc::new(AtomicBool::new(true));
+    let notebook = Notebook {
+        broken: Arc::clone(&broken),
+    };
+    (App::with(vec![Arc::new(notebook)]).await, broken)
+}
+
+#[tokio::test]
+async fn a_poisonous_event_holds_its_own_aggregate_back_and_no_other() {
+    let (app, broken) = broken().await;
+    let (sick, well) = (app.register("sick").await, app.register("well").await);
+    app.settled().await;
+    assert_eq!(state(&app).await, ProjectionState::Running);
+    for active in [false, true, false] {
+        app.toggle(sick, active).await;
+    }
+    app.settled().await;
+    let healthy = app.register("healthy").await;
+    app.settled().await;
+    assert_eq!(notes(&app, sick).await, "1");
+    assert_eq!(notes(&app, well).await, "1");
+    assert_eq!(notes(&app, healthy).await, "1");
+    assert_eq!(state(&app).await, ProjectionState::Poisoned);
+    let id = sick.to_string();
+    let holds = app.reader().holds_back("notebook", "tool", &id);
+    assert!(holds.await.unwrap());
+
+    let letters = app
+        .reader()
+        .dead_letters(WORKSPACE, &PageRequest::first(10))
+        .await
+        .unwrap();
+    let [letter] = letters.rows.as_slice() else {
+        panic!("one event is poisonous, the others wait behind it: {letters:?}");
+    };
+    assert_eq!((letter.position, letter.attempts), (3, 1));
+    assert_eq!(letter.aggregate_id, sick.to_string());
+    assert!(
+        letter.error.contains("division by zero"),
+        "{}",
+        letter.error
+    );
+
+    // As long as nothing is mended, a retry changes nothing but the count.
+    let still = app.reader().retry_dead_letter(WORKSPACE, letter.id).await;
+    assert!(
+        matches!(still, Err(RetryError::StillPoisonous { position: 3, .. })),
+        "{still:?}"
+    );
+    let letters = app
+        .reader()
+        .dead_letters(WORKSPACE, &PageRequest::first(10))
+        .await
+        .unwrap();
+    assert_eq!(letters.rows[0].attempts, 2);
+
+    broken.store(false, Ordering::SeqCst);
+    app.reader()
+        .retry_dead_letter(WORKSPACE, letter.id)
+        .await
+        .unwrap();
+    assert_eq!(notes(&app, sick).await, "1 2 3 4");
+    app.toggle(sick, true).await;
+    app.settled().await;
+    assert_eq!(notes(&app, sick).await, "1 2 3 4 5");
+    assert_eq!(state(&app).await, ProjectionState::Running);
+    let gone = app.reader().retry_dead_letter(WORKSPACE, letter.id).await;
+    assert!(matches!(gone, Err(RetryError::NotFound)));
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_retry_while_events_pour_in_loses_and_swaps_none() {
+    let (app, broken) = broken().await;
+    let sick = app.register("sick").await;
+    app.toggle(sick, false).await;
+    app.settled().await;
+    broken.store(false, Ordering::SeqCst);
+    let pour = async {
+        for round in 0..150 {
+            app.toggle(sick, round % 2 == 0).await;
+        }
+    };
+    let retry = async {
+        let letters = app
+            .reader()
+            .dead_letters(WORKSPACE, &PageRequest::first(1))
+            .await
+            .unwrap();
+        app.reader()
+            .retry_dead_letter(WORKSPACE, letters.rows[0].id)
+            .await
+            .unwrap();
+    };
+    tokio::join!(pour, retry);
+    app.settled().await;
+    let expected: Vec<String> = (1..=152).map(|n| n.to_string()).collect();
+    assert_eq!(notes(&app, sick).await, expected.join(" "));
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_held_back_is_still_held_back_after_a_restart() {
+    let (app, broken) = broken().await;
+    let sick = app.register("sick").await;
+    app.toggle(sick, false).await;
+    app.settled().await;
+    // Another node, of a mended binary, takes over: later events still wait for the poison.
+    broken.store(false, Ordering::SeqCst);
+    sqlx::query("update checkpoints set lease_epoch = lease_epoch + 1")
+        .execute(&app.owner)
+        .await
+        .unwrap();
+    app.toggle(sick, true).await;
+    app.settled().await;
+    assert_eq!(notes(&app, sick).await, "1");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_read_is_poison_and_a_rebuild_finds_it_again() {
+    let app = App::start().await;
+    app.register("well").await;
+    let inserted = sqlx::query(
+        "insert into events (aggregate_type, aggregate_id, sequence, event_type, event_version,
+                             payload, metadata)
+         select 'tool', 'tool_000000000000000000000000000000aa', 1, 'ToolRegistered', '1.0',
+                '{\"type\": \"ToolRegistered\"}', metadata from events limit 1",
+    );
+    inserted.execute(&app.owner).await.unwrap();
+    app.log.signals.announce_append();
+    app.register("healthy").await;
+    app.settled().await;
+    let count = "select count(*) from projections.tools";
+    let tools: i64 = sqlx::query_scalar(count)
+        .fetch_one(&app.owner)
+        .await
+        .unwrap();
+    assert_eq!(tools, 2);
+    let first = app
+        .reader()
+        .dead_letters(WORKSPACE, &PageRequest::first(10))
+        .await
+        .unwrap();
+    assert_eq!(first.rows.len(), 1);
+    assert_eq!(first.rows[0].projection, "catalog");
+
+    let stop = tokio_util::sync::CancellationToken::new();
+    let all = toolroom_projections::all();
+    let rebuilt = toolroom_projections::rebuild_blocking(&app.log, &all, "catalog", &stop, |_| {});
+    rebuilt.await.unwrap();
+    app.settled().await;
+    let again = app
+        .reader()
+        .dead_letters(WORKSPACE, &PageRequest::first(10))
+        .await
+        .unwrap();
+    assert_eq!(again.rows.len(), 1);
+    assert_eq!(again.rows[0].projection, "catalog");
+    assert_ne!(again.rows[0].id, first.rows[0].id);
+    app.stop().await;
+}
