@@ -45,7 +45,13 @@ fn every_decision_is_in_the_index() {
     let text = fs::read_to_string(index).expect("can be read");
     let linked = links(&text);
     for note in markdown("docs/decisions") {
-        let name = note.file_name().and_then(|name| name.to_str()).expect("a name");
-        assert!(name == "README.md" || linked.contains(&name), "{name} is missing");
+        let name = note
+            .file_name()
+            .and_then(|name| name.to_str())
+            .expect("a name");
+        assert!(
+            name == "README.md" || linked.contains(&name),
+            "{name} is missing"
+        );
     }
 }
