@@ -1,0 +1,3 @@
+//! What survives.
+
+mod kill;
