@@ -62,10 +62,12 @@ async fn main() {
         .await
         .expect("fills");
     }
-    sqlx::raw_sql("vacuum analyze events; checkpoint")
-        .execute(&owner)
-        .await
-        .expect("settles");
+    for statement in ["vacuum analyze events", "checkpoint"] {
+        sqlx::query(statement)
+            .execute(&owner)
+            .await
+            .expect("settles");
+    }
     measure(&log, events, time).await;
     let begun = Instant::now();
     let mut sequenced = 0;

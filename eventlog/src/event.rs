@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
+use jiff_sqlx::Timestamp as SqlTimestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sqlx::{Row, postgres::PgRow};
 use toolroom_domain::WorkspaceId;
 
 use crate::upcast;
@@ -87,6 +89,29 @@ pub struct RecordedEvent {
 }
 
 impl RecordedEvent {
+    /// Reads a row that has a column for each field, `time` being `logged_at`.
+    ///
+    /// # Errors
+    /// When a column is missing or of another type.
+    pub fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let hash: Vec<u8> = row.try_get("hash")?;
+        Ok(Self {
+            position: row.try_get("position")?,
+            logged_at: row.try_get::<SqlTimestamp, _>("time")?.to_jiff(),
+            hash: hash.try_into().unwrap_or_default(),
+            aggregate_type: row.try_get("aggregate_type")?,
+            aggregate_id: row.try_get("aggregate_id")?,
+            sequence: row.try_get("sequence")?,
+            event_type: row.try_get("event_type")?,
+            event_version: row.try_get("event_version")?,
+            payload: row.try_get("payload")?,
+            metadata: row.try_get("metadata")?,
+            global_seq: row.try_get("global_seq")?,
+            recorded_at: row.try_get::<SqlTimestamp, _>("recorded_at")?.to_jiff(),
+            workspace_id: row.try_get("workspace_id")?,
+        })
+    }
+
     /// The payload as today's type, upcast if it was written as an older one.
     ///
     /// # Errors

@@ -7,13 +7,14 @@ use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use futures::TryStreamExt;
 use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx};
 use sqlx::{PgPool, Row};
 use tokio::sync::watch;
 use toolroom_domain::WorkspaceId;
 
-use crate::{event::RecordedEvent, sequencer::recorded};
+use crate::event::RecordedEvent;
 
 /// Events kept in memory: some seconds of a busy server.
 const TAIL_EVENTS: usize = 20_000;
@@ -23,6 +24,10 @@ const TAIL_BYTES: usize = 32 * 1024 * 1024;
 
 /// Events that one read returns at the most.
 pub const READ_EVENTS: i64 = 5_000;
+
+/// Bytes after which one read ends, however few events it has: inputs of a megabyte each must not
+/// fill the memory by the thousand.
+const READ_BYTES: usize = 16 * 1024 * 1024;
 
 /// Events of another node that are taken into the tail at once.
 const REFRESH_EVENTS: i64 = 2_000;
@@ -130,13 +135,7 @@ impl Feed {
             };
             match self.select(after, REFRESH_EVENTS).await {
                 Ok(events) if events.is_empty() => return,
-                Ok(events) => {
-                    let full = events.len() as i64 == REFRESH_EVENTS;
-                    self.push(events);
-                    if !full {
-                        return;
-                    }
-                }
+                Ok(events) => self.push(events),
                 Err(error) => {
                     tracing::debug!(%error, "could not look for events of other nodes");
                     return;
@@ -150,7 +149,8 @@ impl Feed {
         self.head.subscribe()
     }
 
-    /// The events after `position`, in order, at most `limit` and [`READ_EVENTS`].
+    /// The next events after `position`, in order: at most `limit`, and fewer when they are large
+    /// or more than [`READ_EVENTS`]. None are left when it gives none.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -173,7 +173,7 @@ impl Feed {
     }
 
     async fn select(&self, after: i64, limit: i64) -> Result<Vec<RecordedEvent>, sqlx::Error> {
-        let rows = sqlx::query(
+        let mut rows = sqlx::query(
             "select l.position, l.global_seq, l.workspace_id, l.aggregate_type, l.aggregate_id,
                     l.sequence, l.time, l.hash, e.event_type, e.event_version,
                     e.payload::text as payload, e.metadata::text as metadata, e.recorded_at
@@ -184,9 +184,17 @@ impl Feed {
         )
         .bind(after)
         .bind(limit)
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(rows.iter().map(recorded).collect())
+        .fetch(&self.pool);
+        let (mut events, mut bytes) = (Vec::new(), 0);
+        while let Some(row) = rows.try_next().await? {
+            let event = RecordedEvent::from_row(&row)?;
+            bytes += event.size();
+            events.push(event);
+            if bytes > READ_BYTES {
+                break;
+            }
+        }
+        Ok(events)
     }
 
     /// The events of one kind of aggregate in one workspace up to `to`: what a
@@ -214,7 +222,7 @@ impl Feed {
         .bind(to)
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows.iter().map(recorded).collect())
+        rows.iter().map(RecordedEvent::from_row).collect()
     }
 
     /// One event by its position.

@@ -7,8 +7,7 @@
 
 use std::time::Duration;
 
-use jiff_sqlx::Timestamp as SqlTimestamp;
-use sqlx::{PgPool, Row, postgres::PgRow};
+use sqlx::{PgPool, Row};
 use tokio_util::sync::CancellationToken;
 
 use crate::{event::RecordedEvent, feed::Feed, signal::Signals};
@@ -181,7 +180,10 @@ pub async fn step(pool: &PgPool, limit: i64) -> Result<Step, sqlx::Error> {
     };
     let (held, more): (bool, bool) = (first.get("held"), first.get("more"));
     let events: Vec<_> = match first.get::<Option<i64>, _>("position") {
-        Some(_) => rows.iter().map(recorded).collect(),
+        Some(_) => rows
+            .iter()
+            .map(RecordedEvent::from_row)
+            .collect::<Result<_, _>>()?,
         None => Vec::new(),
     };
     let count = i64::try_from(events.len()).unwrap_or_default();
@@ -207,24 +209,4 @@ pub async fn step(pool: &PgPool, limit: i64) -> Result<Step, sqlx::Error> {
         busy: !held,
         gaps,
     })
-}
-
-/// Reads a row that has all of [`RecordedEvent`]'s columns, `time` being `logged_at`.
-pub(crate) fn recorded(row: &PgRow) -> RecordedEvent {
-    let hash: Vec<u8> = row.get("hash");
-    RecordedEvent {
-        position: row.get("position"),
-        logged_at: row.get::<SqlTimestamp, _>("time").to_jiff(),
-        hash: hash.try_into().unwrap_or_default(),
-        aggregate_type: row.get("aggregate_type"),
-        aggregate_id: row.get("aggregate_id"),
-        sequence: row.get("sequence"),
-        event_type: row.get("event_type"),
-        event_version: row.get("event_version"),
-        payload: row.get("payload"),
-        metadata: row.get("metadata"),
-        global_seq: row.get("global_seq"),
-        recorded_at: row.get::<SqlTimestamp, _>("recorded_at").to_jiff(),
-        workspace_id: row.get("workspace_id"),
-    }
 }

@@ -330,9 +330,20 @@ fn a_job_that_loses_node_after_node_is_given_up() {
     assert_eq!(job.status(), Status::Failed);
     assert_eq!(job.error().unwrap().code, "NODE_LOST");
     assert_eq!(job.attempt(), limits::JOB_TAKEOVERS + 1);
+    let due = Command::Start {
+        node: "n1".to_owned(),
+        lease_ms: LEASE_MS,
+        takes_over: None,
+        at: at(10),
+    };
+    // Who tries it again by hand gets the full number of takeovers again.
+    let again = limits::JOB_TAKEOVERS + 2;
     story
         .when(retry())
-        .then([retry_scheduled(limits::JOB_TAKEOVERS + 2)]);
+        .then([retry_scheduled(again)])
+        .when(due)
+        .when(take_over(again))
+        .then([started(again + 1)]);
 }
 
 #[test]

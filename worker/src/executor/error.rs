@@ -105,14 +105,37 @@ impl CallError {
         self
     }
 
-    /// The same error with what is wrong with which field.
+    /// The same error with what is wrong with which field, as far as there is room. Names of fields
+    /// may be personal, so they stand here and not in the message.
     #[must_use]
     pub fn with_violations(self, violations: &[Violation]) -> Self {
-        self.with_details(json!({ "violations": violations }))
+        let mut room = DETAILS_BYTES;
+        let told: Vec<_> = violations
+            .iter()
+            .map_while(|violation| {
+                room = room.checked_sub(violation.path.len() + violation.message.len())?;
+                Some(violation)
+            })
+            .collect();
+        self.with_details(json!({ "violations": told }))
     }
 }
 
 /// The beginning of a text, at most `max_bytes` long and cut between characters.
 pub(super) fn beginning(text: &str, max_bytes: usize) -> &str {
     &text[..text.floor_char_boundary(max_bytes)]
+}
+
+/// The error of a type among the causes of another.
+pub(super) fn cause<'e, T: std::error::Error + 'static>(
+    error: &'e (dyn std::error::Error + 'static),
+) -> Option<&'e T> {
+    let mut next = error.source();
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
 }

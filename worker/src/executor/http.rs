@@ -1,6 +1,6 @@
 //! One call to the outside: redirects through the guard, answers bounded, failures sorted.
 
-use std::{error::Error as _, io};
+use std::io;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::{
@@ -13,7 +13,7 @@ use url::Url;
 
 use super::{
     egress::{Egress, denied, is_denied},
-    error::{CallError, DETAILS_BYTES, beginning},
+    error::{CallError, DETAILS_BYTES, beginning, cause},
     secrets::Secrets,
 };
 
@@ -277,7 +277,7 @@ fn unreachable(error: &reqwest::Error) -> CallError {
             ErrorCategory::Network,
             "the endpoint's name could not be resolved",
         )
-    } else if error.is_decode() {
+    } else if error.is_decode() && io_kind(error) == Some(io::ErrorKind::InvalidData) {
         (
             ErrorCategory::ServerError,
             "the endpoint's answer is not what its encoding says",
@@ -294,24 +294,22 @@ fn unreachable(error: &reqwest::Error) -> CallError {
 }
 
 fn network_problem(error: &reqwest::Error) -> &'static str {
-    let mut source = error.source();
-    while let Some(error) = source {
-        match error.downcast_ref::<io::Error>().map(io::Error::kind) {
-            Some(io::ErrorKind::ConnectionRefused) => return "the endpoint refused the connection",
-            Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
-                return "the endpoint broke the connection";
-            }
-            Some(io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => {
-                return "there is no way to the endpoint";
-            }
-            _ => source = error.source(),
+    match io_kind(error) {
+        Some(io::ErrorKind::ConnectionRefused) => "the endpoint refused the connection",
+        Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
+            "the endpoint broke the connection"
         }
+        Some(io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => {
+            "there is no way to the endpoint"
+        }
+        _ if error.is_connect() => "the endpoint could not be connected to",
+        _ => "the endpoint broke off before it had answered, or does not speak HTTP",
     }
-    if error.is_connect() {
-        "the endpoint could not be connected to"
-    } else {
-        "the connection to the endpoint broke before it had answered"
-    }
+}
+
+/// What the operating system, or whoever reads the stream, had to say.
+fn io_kind(error: &reqwest::Error) -> Option<io::ErrorKind> {
+    cause::<io::Error>(error).map(io::Error::kind)
 }
 
 #[cfg(test)]

@@ -197,8 +197,7 @@ impl Executor {
                 rest::call(around, call.job, rest, call.definition, call.input).await
             }
         }?;
-        self.check_output(call, &output)?;
-        Ok(output)
+        self.checked(call, output).await
     }
 
     async fn call_native(&self, call: &Call<'_>, path: &str) -> Result<Value, CallError> {
@@ -229,11 +228,11 @@ impl Executor {
         }
     }
 
-    fn check_output(&self, call: &Call<'_>, output: &Value) -> Result<(), CallError> {
-        schema::check_size(output)
+    async fn checked(&self, call: &Call<'_>, output: Value) -> Result<Value, CallError> {
+        schema::check_size(&output)
             .map_err(|v| CallError::too_large(format!("the tool's output {}", v.message)))?;
         if call.definition.output_schema.is_none() {
-            return Ok(());
+            return Ok(output);
         }
         let schemas = self
             .schemas
@@ -242,15 +241,9 @@ impl Executor {
                 CallError::invalid("the tool's schemas are not valid any more; revise the tool")
                     .with_violations(&found)
             })?;
-        let Some(schema) = &schemas.output else {
-            return Ok(());
-        };
-        schema.check(output).map_err(|found| {
-            let first = &found[0];
-            let message = format!(
-                "the tool's output does not match its schema: `{}` {}",
-                first.path, first.message
-            );
+        let (output, outcome) = schema::check_output(schemas, output).await;
+        outcome.map(|()| output).map_err(|found| {
+            let message = "the tool's output does not match its output schema; see `details`";
             CallError::failed(ErrorCategory::Validation, message).with_violations(&found)
         })
     }

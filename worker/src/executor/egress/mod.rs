@@ -7,7 +7,12 @@
 mod address;
 mod rule;
 
-use std::{fmt, io, net::IpAddr, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use reqwest::{
@@ -21,7 +26,7 @@ pub use self::{
     address::is_public,
     rule::{EgressRule, ParseRuleError},
 };
-use super::error::CallError;
+use super::error::{CallError, cause};
 
 /// How long a connection may take to come about: an honest host answers within one or two round
 /// trips, and three lost packets are made good within 7 s.
@@ -151,14 +156,7 @@ pub(super) fn denied() -> CallError {
 
 /// Whether the guard refused a connection.
 pub(super) fn is_denied(error: &reqwest::Error) -> bool {
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        if error.is::<Denied>() {
-            return true;
-        }
-        source = error.source();
-    }
-    false
+    cause::<Denied>(error).is_some()
 }
 
 #[derive(Debug, thiserror::Error)]

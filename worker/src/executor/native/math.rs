@@ -21,7 +21,8 @@ const EXACT: f64 = 9_007_199_254_740_992.0;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Input {
-    /// An expression such as `2 * (x + 1) ^ 2` or `sqrt(2) * sin(PI / 4)`.
+    /// An expression such as `2 * (x + 1) ^ 2` or `sqrt(2) * sin(PI / 4)`. A minus sign binds closer
+    /// than `^`: `-2 ^ 2` is 4.
     expression: String,
     /// Values of the names in the expression.
     #[serde(default)]

@@ -70,11 +70,7 @@ impl Function {
     /// Checks the input against the function's own schema and runs it.
     pub(super) async fn call(&self, context: Context, input: Value) -> Result<Value, CallError> {
         if let Err(found) = self.input.check(&input) {
-            let first = &found[0];
-            let message = format!(
-                "the native function does not take this input: `{}` {}",
-                first.path, first.message
-            );
+            let message = "the native function does not take this input; see `details`";
             return Err(CallError::invalid(message).with_violations(&found));
         }
         (self.run)(context, input).await

@@ -5,7 +5,7 @@ mod mapping;
 mod request;
 mod template;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use toolroom_domain::{
     ErrorCategory, JobId, Violation,
     tool::{Definition, Mapping, RestConfig},
@@ -21,6 +21,7 @@ use super::{
     egress::Egress,
     error::CallError,
     http,
+    schema::{INLINE_BYTES, serialised_bytes},
     secrets::{SecretSource, Secrets},
 };
 
@@ -47,16 +48,28 @@ pub(super) async fn call(
     let mut output = if entries.is_empty() {
         answer
     } else {
-        let mapped = apply(&entries, &answer).map_err(|problem| {
-            CallError::failed(
-                ErrorCategory::ServerError,
-                format!("the answer could not be mapped: a path {problem}"),
-            )
-        })?;
-        Value::Object(mapped)
+        Value::Object(map_answer(entries, answer).await?)
     };
     secrets.mask_output(&mut output);
     Ok(output)
+}
+
+/// Maps an answer; a large one on a thread of its own.
+async fn map_answer(entries: Vec<Entry>, answer: Value) -> Result<Map<String, Value>, CallError> {
+    let failed = |problem: String| {
+        CallError::failed(
+            ErrorCategory::ServerError,
+            format!("the answer could not be mapped: {problem}"),
+        )
+    };
+    let mapped = if serialised_bytes(&answer) <= INLINE_BYTES {
+        apply(&entries, &answer)
+    } else {
+        tokio::task::spawn_blocking(move || apply(&entries, &answer))
+            .await
+            .map_err(|_| failed("the mapping broke off".to_owned()))?
+    };
+    mapped.map_err(|problem| failed(format!("a path {problem}")))
 }
 
 /// Checks what a definition says of its call.
@@ -67,7 +80,7 @@ pub(super) fn check(
 ) -> Vec<Violation> {
     let api = &config.api;
     let mut found = Vec::new();
-    if let Err(problems) = request::reads(templates, api) {
+    if let Err(problems) = request::check(templates, api) {
         found.extend(problems.into_iter().map(|v| v.under("api")));
     }
     if !api.base_url.contains("{{") {

@@ -109,8 +109,15 @@ pub(super) fn build(
     })
 }
 
-/// What the templates of a definition read of the input.
-pub(super) fn reads(templates: &Templates, api: &RestApi) -> Result<Reads, Vec<Violation>> {
+/// Checks the templates of a definition, and tells what they read of the input.
+pub(super) fn check(templates: &Templates, api: &RestApi) -> Result<Reads, Vec<Violation>> {
+    each_template(api, |source| templates.check(source))
+}
+
+fn each_template(
+    api: &RestApi,
+    read: impl Fn(&str) -> Result<Reads, String>,
+) -> Result<Reads, Vec<Violation>> {
     let mut sources = vec![("base_url".to_owned(), api.base_url.as_str())];
     sources.extend(api.path.as_deref().map(|path| ("path".to_owned(), path)));
     for (field, map) in [("query", &api.query), ("headers", &api.headers)] {
@@ -124,7 +131,7 @@ pub(super) fn reads(templates: &Templates, api: &RestApi) -> Result<Reads, Vec<V
     }
     let (mut all, mut found) = (Reads::default(), Vec::new());
     for (field, source) in sources {
-        match templates.reads(source) {
+        match read(source) {
             Ok(reads) => all.merge(reads),
             Err(problem) => found.push(Violation::new(field, problem)),
         }
@@ -166,7 +173,8 @@ fn parameters(
             CallError::invalid(format!("a path of `input_to_params` {problem}"))
         });
     }
-    let taken = reads(around.templates, &config.api).map_err(|found| misconfigured(&found))?;
+    let taken = each_template(&config.api, |source| around.templates.reads(source))
+        .map_err(|found| misconfigured(&found))?;
     let fields = input.as_object().into_iter().flatten();
     let free = fields.filter(|(name, _)| config.api.body.is_none() && !taken.includes(name));
     Ok(free

@@ -23,6 +23,10 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
+/// The filters that there are.
+const FILTERS: &str = "abs, default, first, float, int, join, last, length, lower, round, string, \
+                       tojson, trim, upper, urlencode";
+
 /// Where a template's output goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::executor) enum Place {
@@ -36,6 +40,8 @@ pub(in crate::executor) enum Place {
 pub(in crate::executor) struct Templates {
     url: Environment<'static>,
     text: Environment<'static>,
+    /// Takes anything for granted but the names of filters and functions.
+    probe: Environment<'static>,
 }
 
 impl Templates {
@@ -51,7 +57,31 @@ impl Templates {
         });
         let mut text = environment();
         text.set_formatter(|out, _, value| write(out, &plain(value)?));
-        Self { url, text }
+        let mut probe = environment();
+        probe.set_undefined_behavior(UndefinedBehavior::Chainable);
+        probe.set_formatter(|_, _, _| Ok(()));
+        Self { url, text, probe }
+    }
+
+    /// Checks a template as far as it can be without an input, and tells what it reads.
+    ///
+    /// # Errors
+    /// What is wrong with the template.
+    pub(in crate::executor) fn check(&self, source: &str) -> Result<Reads, String> {
+        let reads = self.reads(source)?;
+        let probed = self
+            .probe
+            .render_str(source, context(&serde_json::json!({})));
+        match probed.map_err(|error| error.kind()) {
+            Err(ErrorKind::UnknownFilter) => {
+                Err(format!("names a filter that is none of {FILTERS}"))
+            }
+            Err(ErrorKind::UnknownFunction | ErrorKind::UnknownTest) => {
+                Err("calls a function or test; there are only expressions and filters".to_owned())
+            }
+            // Other failures may be the want of an input.
+            _ => Ok(reads),
+        }
     }
 
     /// Which of the input's fields a template reads; all of them where it reads the input whole.
@@ -59,7 +89,7 @@ impl Templates {
     /// # Errors
     /// What is wrong with the template.
     pub(in crate::executor) fn reads(&self, source: &str) -> Result<Reads, String> {
-        check(source)?;
+        check_text(source)?;
         let template = self.text.template_from_str(source).map_err(|e| words(&e))?;
         let mut reads = Reads::default();
         for name in template.undeclared_variables(true) {
@@ -84,7 +114,7 @@ impl Templates {
         source: &str,
         context: &Value,
     ) -> Result<String, String> {
-        check(source)?;
+        check_text(source)?;
         let environment = match place {
             Place::Url => &self.url,
             Place::Text => &self.text,
@@ -109,7 +139,7 @@ impl Templates {
         source: &str,
         context: &Value,
     ) -> Result<serde_json::Value, String> {
-        check(source)?;
+        check_text(source)?;
         let Some(expression) = sole_expression(source) else {
             return self.render(Place::Text, source, context).map(Into::into);
         };
@@ -193,7 +223,7 @@ fn join(items: &Value, separator: Option<String>) -> Result<String, Error> {
     Ok(joined)
 }
 
-fn check(source: &str) -> Result<(), String> {
+fn check_text(source: &str) -> Result<(), String> {
     if source.chars().count() > TEMPLATE_CHARS {
         return Err(format!("must have at most {TEMPLATE_CHARS} characters"));
     }
@@ -375,11 +405,29 @@ mod tests {
         assert!(!reads("{{ input.a }}").includes("b"));
     }
 
+    #[test]
+    fn each_filter_that_is_named_is_there_and_no_other() {
+        let templates = Templates::new();
+        for filter in FILTERS.split(", ") {
+            assert!(
+                templates.check(&format!("{{{{ 1|{filter} }}}}")).is_ok(),
+                "{filter}"
+            );
+        }
+        for unknown in [
+            "{{ input.a|replace('a', 'b') }}",
+            "{{ range(9) }}",
+            "{{ 1 is odd }}",
+        ] {
+            assert!(templates.check(unknown).is_err(), "{unknown}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_text_is_a_template_or_an_error(source in "[{}%# a-c.|'\"()\\[\\]+*~0-9-]{0,40}") {
             let (templates, input) = (Templates::new(), context(&json!({"a": "b", "b": [1]})));
-            let _ = templates.reads(&source);
+            let _ = templates.check(&source);
             let _ = templates.value(&source, &input);
             let _ = templates.render(Place::Url, &source, &input);
         }

@@ -10,11 +10,13 @@ use toolroom_domain::Violation;
 
 use crate::executor::error::VIOLATIONS;
 
-/// Subschemas that may be applied to one value, counting each time: about a second.
-const STEPS: usize = 2_000_000;
+/// Subschemas that may be applied to one value, counting each time: under a second.
+const STEPS: usize = 1_000_000;
 /// References and applicators within each other, without getting deeper into the value or with:
 /// the validator recurses as deeply, on a stack of 2 MiB.
 const NESTING: usize = 400;
+/// Patterns of one schema; each may take some megabytes when it is compiled.
+const PATTERNS: usize = 50;
 /// What a reference out of the schema, to a known meta-schema, counts as.
 const FOREIGN_STEPS: usize = 1_000;
 
@@ -42,6 +44,8 @@ pub(super) struct Cost {
     anchors: HashMap<String, String>,
     /// How many subschemas there are at most, if none refers to another.
     subschemas: Option<usize>,
+    /// How many patterns there are.
+    pub(super) patterns: usize,
 }
 
 impl Cost {
@@ -56,7 +60,12 @@ impl Cost {
             root: schema.clone(),
             anchors: survey.anchors,
             subschemas: survey.references.is_empty().then_some(survey.count),
+            patterns: survey.patterns,
         };
+        if survey.patterns > PATTERNS {
+            let problem = format!("must hold at most {PATTERNS} patterns");
+            survey.found.push(Violation::new("", problem));
+        }
         let lost = survey.references.iter().filter(|(_, reference)| {
             !META.iter().any(|m| reference.starts_with(m)) && cost.target(reference).is_none()
         });
@@ -196,6 +205,7 @@ struct Survey {
     anchors: HashMap<String, String>,
     /// Where each reference stands, and what it says.
     references: Vec<(String, String)>,
+    patterns: usize,
     found: Vec<Violation>,
 }
 
@@ -236,6 +246,8 @@ impl Survey {
                 self.references.push((at(key), reference.to_owned()));
             }
         }
+        let named = keywords.get("patternProperties").and_then(Value::as_object);
+        self.patterns += named.map_or(0, Map::len) + usize::from(text("pattern").is_some());
         // Before draft 2019-09 an `$id` of a mere fragment was an anchor.
         let old = text("$id").filter(|id| id.len() > 1 && id.starts_with('#'));
         if !path.is_empty() && text("$id").is_some() && old.is_none() {

@@ -18,10 +18,16 @@ use super::error::VIOLATIONS;
 /// Backtracking steps of one `pattern` on one text. Patterns without look-around need none; with
 /// it, honest ones need dozens.
 const BACKTRACKS: usize = 10_000;
-/// Bytes of one compiled `pattern`: `\d{1,9999}` fits, a nest of repetitions does not.
-const PATTERN_BYTES: usize = 512 * 1024;
-/// Bytes of schemas, as JSON, whose compiled forms are kept: thousands of tools.
-const CACHE_BYTES: u64 = 16 * 1024 * 1024;
+/// Bytes of one compiled `pattern`: `^\p{L}{1,64}$` fits, a nest of repetitions does not.
+const PATTERN_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of compiled schemas that are kept, as [`Pair`] estimates them: thousands of honest tools.
+const CACHE_BYTES: u64 = 128 * 1024 * 1024;
+/// What a pattern is estimated at: most take less, the largest sixteen times as much.
+const PATTERN_WEIGHT: usize = 256 * 1024;
+/// What a byte of schema becomes when it is compiled.
+const COMPILED_FACTOR: usize = 16;
+/// From this size on a value is looked through on a thread where that may take its time.
+pub(super) const INLINE_BYTES: usize = 64 * 1024;
 /// The drafts that are understood.
 const DRAFTS: &[&str] = &[
     "json-schema.org/draft-04/schema",
@@ -130,7 +136,7 @@ fn check_drafts(schema: &Value) -> Result<(), Vec<Violation>> {
 pub(super) struct Pair {
     pub(super) input: Schema,
     pub(super) output: Option<Schema>,
-    bytes: u32,
+    weight: u32,
 }
 
 impl Pair {
@@ -149,11 +155,15 @@ impl Pair {
             .map(|s| Schema::compile(s).map_err(|f| under("outputSchema", f)))
             .transpose();
         match (input, output) {
-            (Ok(input), Ok(output)) => Ok(Self {
-                input,
-                output,
-                bytes: weight(definition),
-            }),
+            (Ok(input), Ok(output)) => {
+                let patterns = input.cost.patterns + output.as_ref().map_or(0, |o| o.cost.patterns);
+                let weight = schema_bytes(definition) * COMPILED_FACTOR + patterns * PATTERN_WEIGHT;
+                Ok(Self {
+                    input,
+                    output,
+                    weight: u32::try_from(weight).unwrap_or(u32::MAX),
+                })
+            }
             (input, output) => {
                 let found = [input.err(), output.err()];
                 Err(found.into_iter().flatten().flatten().collect())
@@ -162,11 +172,31 @@ impl Pair {
     }
 }
 
-fn weight(definition: &Definition) -> u32 {
-    let output = definition.output_schema.as_ref();
-    let bytes = definition.input_schema.to_string().len()
-        + output.map_or(0, |schema| schema.to_string().len());
-    u32::try_from(bytes).unwrap_or(u32::MAX)
+fn schema_bytes(definition: &Definition) -> usize {
+    let output = definition
+        .output_schema
+        .as_ref()
+        .map_or(0, serialised_bytes);
+    serialised_bytes(&definition.input_schema) + output
+}
+
+/// Checks an output; a large one on a thread of its own. Gives it back with what is wrong with it.
+pub(super) async fn check_output(
+    schemas: Arc<Pair>,
+    output: Value,
+) -> (Value, Result<(), Vec<Violation>>) {
+    let check = move |output: Value| {
+        let outcome = schemas.output.as_ref().map_or(Ok(()), |s| s.check(&output));
+        (output, outcome)
+    };
+    if serialised_bytes(&output) <= INLINE_BYTES {
+        return check(output);
+    }
+    let checked = tokio::task::spawn_blocking(move || check(output)).await;
+    checked.unwrap_or_else(|_| {
+        let problem = "could not be checked against its schema";
+        (Value::Null, Err(vec![Violation::new("", problem)]))
+    })
 }
 
 /// The compiled schemas of the tool versions that ran lately. A version never changes, so nothing
@@ -179,7 +209,7 @@ impl Cache {
     pub(super) fn new() -> Self {
         let pairs = moka::sync::Cache::builder()
             .max_capacity(CACHE_BYTES)
-            .weigher(|_, pair: &Arc<Pair>| pair.bytes)
+            .weigher(|_, pair: &Arc<Pair>| pair.weight)
             .build();
         Self { pairs }
     }
@@ -223,7 +253,7 @@ pub(super) fn check_size(value: &Value) -> Result<(), Violation> {
     Ok(())
 }
 
-fn serialised_bytes(value: &Value) -> usize {
+pub(super) fn serialised_bytes(value: &Value) -> usize {
     struct Count(usize);
     impl std::io::Write for Count {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {

@@ -81,6 +81,30 @@ fn older_drafts_are_read_as_they_were_written() {
 }
 
 #[test]
+fn honest_patterns_compile() {
+    for pattern in [
+        r"^\p{L}{1,64}$",
+        r"^[\w.+-]{1,255}@[\w-]+\.[\w.-]+$",
+        r"^.{1,1000}$",
+        r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}$",
+        r"^(?=.*[A-Z])(?=.*\d).{8,64}$",
+        r"^\S+( \S+){0,20}$",
+    ] {
+        let compiled = Schema::compile(&json!({ "pattern": pattern }));
+        assert!(compiled.is_ok(), "{pattern}: {:?}", compiled.err());
+    }
+}
+
+#[test]
+fn a_schema_has_a_bounded_number_of_patterns() {
+    let many: serde_json::Map<String, Value> = (0..30)
+        .map(|i| (format!("^a{i}"), json!({"pattern": "b"})))
+        .collect();
+    let found = Schema::compile(&json!({ "patternProperties": many })).unwrap_err();
+    assert_eq!(found[0].message, "must hold at most 50 patterns");
+}
+
+#[test]
 fn a_bad_or_huge_pattern_is_refused() {
     for pattern in ["(", "(((a{100}){100}){100}){100}"] {
         assert!(

@@ -56,16 +56,19 @@ async fn input_that_does_not_fit_is_refused_by_its_path() {
     )
     .await;
     assert_eq!(error.code, ErrorCode::ValidationFailed);
-    assert!(error.message.contains("`style`"), "{error}");
+    assert_eq!(
+        error.details.as_ref().unwrap()["violations"][0]["path"],
+        "style"
+    );
     assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
     let error = refused(
         "text.format",
         json!({"text": "a", "style": "bold", "colour": 1}),
     )
     .await;
-    assert!(
-        error.message.contains("`colour` is not a known field"),
-        "{error}"
+    assert_eq!(
+        error.details,
+        Some(json!({"violations": [{"path": "colour", "message": "is not a known field"}]}))
     );
 }
 
@@ -286,11 +289,27 @@ async fn an_output_has_a_bound_and_a_promise_to_keep() {
     let error = run(&executor(), &definition, input).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::ToolFailed);
     assert_eq!(error.category, ErrorCategory::Validation);
-    assert!(
-        error.message.contains("`n` must be of type integer"),
-        "{error}"
+    assert_eq!(
+        error.details.as_ref().unwrap()["violations"],
+        json!([{"path": "n", "message": "must be of type integer"}])
     );
     assert!(!format!("{error:?}").contains("hunter2"));
+}
+
+#[tokio::test]
+async fn a_large_output_is_checked_as_well() {
+    let mut definition = native("echo");
+    definition.output_schema = Some(json!({"items": {"type": "integer"}}));
+    let many: Vec<u32> = (0..50_000).collect();
+    let output = run(&executor(), &definition, json!(many)).await;
+    assert_eq!(output, Ok(json!(many)));
+    let words = vec!["word"; 50_000];
+    let error = run(&executor(), &definition, json!(words))
+        .await
+        .unwrap_err();
+    assert_eq!(error.category, ErrorCategory::Validation);
+    let told = error.details.unwrap().to_string().len();
+    assert!(told < 2 * crate::executor::DETAILS_BYTES, "{told}");
 }
 
 #[test]

@@ -42,7 +42,7 @@ async fn a_mapping_names_the_parameters() {
     .await;
     assert_eq!(
         first_line(&request),
-        "GET /w?x=1&x=2&q=Rome&units=C HTTP/1.1"
+        "GET /w?q=Rome&units=C&x=1&x=2 HTTP/1.1"
     );
     let request = request_of(
         |s| json!({"base_url": s.url("/w"), "method": "POST"}),

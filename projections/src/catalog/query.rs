@@ -1,0 +1,268 @@
+//! Reads of the catalogue. Each is one statement, and sees one workspace.
+
+use sqlx::PgPool;
+use toolroom_domain::{ToolId, WorkspaceId, tool::Kind};
+
+use super::row::{ToolRow, VersionRow};
+use crate::{
+    page::{Page, PageRequest},
+    read::{self, Statement},
+};
+
+/// Which tools to list. What is left out does not restrict.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ToolFilter {
+    /// How they are run.
+    pub kind: Option<Kind>,
+    /// Their type: the kind's name, such as `REST`.
+    pub tool_type: Option<String>,
+    /// Their category.
+    pub category: Option<String>,
+    /// A label that they carry.
+    pub tag: Option<String>,
+    /// Whether they may run.
+    pub is_active: Option<bool>,
+    /// A text within name, title, description, category or a tag, whatever its case.
+    pub search: Option<String>,
+}
+
+/// A list of tools by their number. Deleted ones are never listed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListTools {
+    /// Which tools.
+    pub filter: ToolFilter,
+    /// Which part, by number.
+    pub page: PageRequest<i32>,
+}
+
+fn tools() -> Statement {
+    Statement::new(
+        "select t.id, t.number, t.workspace_id, t.name, t.title, t.description, t.category,
+                t.tags::text as tags, t.kind, t.is_active, t.is_deleted, t.version, t.created_by,
+                t.created_at, t.updated_at, t.last_event, v.definition::text as definition
+         from projections.tools t
+         join projections.tool_versions v on v.tool_id = t.id and v.version = t.version
+         where t.workspace_id = ",
+    )
+}
+
+async fn one(
+    pool: &PgPool,
+    statement: impl Fn() -> Statement,
+) -> Result<Option<ToolRow>, sqlx::Error> {
+    let rows = read::fetch(pool, statement).await?;
+    rows.first().map(ToolRow::read).transpose()
+}
+
+/// A tool by its id, deleted or not.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn by_id(
+    pool: &PgPool,
+    workspace: WorkspaceId,
+    id: ToolId,
+) -> Result<Option<ToolRow>, sqlx::Error> {
+    one(pool, || {
+        let mut sql = tools();
+        sql.push_bind(workspace.uuid());
+        sql.push(" and t.id = ").push_bind(id.uuid());
+        sql
+    })
+    .await
+}
+
+/// Tools by their ids, deleted or not, in no particular order; unknown ids are left out.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn by_ids(
+    pool: &PgPool,
+    workspace: WorkspaceId,
+    ids: &[ToolId],
+) -> Result<Vec<ToolRow>, sqlx::Error> {
+    let ids: Vec<_> = ids.iter().map(|id| id.uuid()).collect();
+    let rows = read::fetch(pool, || {
+        let mut sql = tools();
+        sql.push_bind(workspace.uuid());
+        sql.push(" and t.id = any(")
+            .push_bind(ids.clone())
+            .push(")");
+        sql
+    })
+    .await?;
+    rows.iter().map(ToolRow::read).collect()
+}
+
+/// A tool by its name; a deleted one has none.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn by_name(
+    pool: &PgPool,
+    workspace: WorkspaceId,
+    name: &str,
+) -> Result<Option<ToolRow>, sqlx::Error> {
+    one(pool, || {
+        let mut sql = tools();
+        sql.push_bind(workspace.uuid());
+        sql.push(" and not t.is_deleted and t.name = ");
+        sql.push_bind(name.to_owned());
+        // While an aggregate is held back its old name may still stand beside the new holder.
+        sql.push(" order by t.last_event desc limit 1");
+        sql
+    })
+    .await
+}
+
+/// A tool by its integer id, deleted or not.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn by_number(
+    pool: &PgPool,
+    workspace: WorkspaceId,
+    number: i32,
+) -> Result<Option<ToolRow>, sqlx::Error> {
+    one(pool, || {
+        let mut sql = tools();
+        sql.push_bind(workspace.uuid());
+        sql.push(" and t.number = ").push_bind(number);
+        sql
+    })
+    .await
+}
+
+fn push_filter(sql: &mut Statement, filter: &ToolFilter) {
+    sql.push(" and not t.is_deleted");
+    if let Some(kind) = filter.kind {
+        sql.push(" and t.kind = ").push_bind(kind.as_str());
+    }
+    if let Some(tool_type) = &filter.tool_type {
+        sql.push(" and t.kind = ").push_bind(tool_type.clone());
+    }
+    if let Some(category) = &filter.category {
+        sql.push(" and t.category = ").push_bind(category.clone());
+    }
+    if let Some(tag) = &filter.tag {
+        sql.push(" and t.tags ? ").push_bind(tag.clone());
+    }
+    if let Some(is_active) = filter.is_active {
+        sql.push(" and t.is_active = ").push_bind(is_active);
+    }
+    if let Some(search) = filter.search.as_deref().filter(|s| !s.is_empty()) {
+        sql.push(
+            " and concat_ws(e'\\n', t.name, t.title, t.description, t.category, t.tags) ilike ",
+        )
+        .push_bind(read::contains_pattern(search));
+    }
+}
+
+/// The tools of a workspace by number.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn list(
+    pool: &PgPool,
+    workspace: WorkspaceId,
+    list: &ListTools,
+) -> Result<Page<ToolRow>, sqlx::Error> {
+    let rows = read::fetch(pool, || {
+        let mut sql = tools();
+        sql.push_bind(workspace.uuid());
+        push_filter(&mut sql, &list.filter);
+        if let Some(after) = list.page.after {
+            sql.push(" and t.number > ").push_bind(after);
+        }
+        sql.push(" order by t.number limit ");
+        sql.push_bind(list.page.limit() + 1);
+        sql
+    });
+    let rows = rows.await?;
+    let total = if list.page.with_total {
+        let count = read::fetch_count(pool, || {
+            let mut sql =
+                Statement::new("select count(*) from projections.tools t where t.workspace_id = ");
+            sql.push_bind(workspace.uuid());
+            push_filter(&mut sql, &list.filter);
+            sql
+        });
+        Some(count.await?)
+    } else {
+        None
+    };
+    let rows = rows.iter().map(ToolRow::read).collect::<Result<_, _>>()?;
+    Ok(Page::cut(rows, &list.page, total))
+}
+
+fn tool_versions() -> Statement {
+    Statement::new(
+        "select tool_id, version, definition::text as definition, changed_at, changed_by,
+                restored_from, last_event
+         from projections.tool_versions
+         where workspace_id = ",
+    )
+}
+
+/// The versions of a tool, oldest first.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn versions(
+    pool: &PgPool,
+    workspace: WorkspaceId,
+    tool: ToolId,
+    page: &PageRequest<u32>,
+) -> Result<Page<VersionRow>, sqlx::Error> {
+    let rows = read::fetch(pool, || {
+        let mut sql = tool_versions();
+        sql.push_bind(workspace.uuid());
+        sql.push(" and tool_id = ").push_bind(tool.uuid());
+        if let Some(after) = page.after {
+            sql.push(" and version > ").push_bind(i64::from(after));
+        }
+        sql.push(" order by version limit ");
+        sql.push_bind(page.limit() + 1);
+        sql
+    });
+    let rows = rows.await?;
+    let total = if page.with_total {
+        let count = read::fetch_count(pool, || {
+            let mut sql = Statement::new(
+                "select count(*) from projections.tool_versions where workspace_id = ",
+            );
+            sql.push_bind(workspace.uuid());
+            sql.push(" and tool_id = ").push_bind(tool.uuid());
+            sql
+        });
+        Some(count.await?)
+    } else {
+        None
+    };
+    let rows = rows
+        .iter()
+        .map(VersionRow::read)
+        .collect::<Result<_, _>>()?;
+    Ok(Page::cut(rows, page, total))
+}
+
+/// One version of a tool.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn version(
+    pool: &PgPool,
+    workspace: WorkspaceId,
+    tool: ToolId,
+    version: u32,
+) -> Result<Option<VersionRow>, sqlx::Error> {
+    let rows = read::fetch(pool, || {
+        let mut sql = tool_versions();
+        sql.push_bind(workspace.uuid());
+        sql.push(" and tool_id = ").push_bind(tool.uuid());
+        sql.push(" and version = ").push_bind(i64::from(version));
+        sql
+    })
+    .await?;
+    rows.first().map(VersionRow::read).transpose()
+}
