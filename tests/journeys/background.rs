@@ -18,8 +18,11 @@ async fn a_submitted_job_is_run() {
 async fn a_running_call_is_aborted_when_its_job_is_cancelled() {
     let app = App::start_with(&[("TOOLROOM_EGRESS_ALLOW", "127.0.0.1")]).await;
     let endpoint = Answering::never().await;
-    app.register(json!({"name": "slow", "description": "never answers", "external": {
-        "endpointUrl": endpoint.url, "inputSchema": {"type": "object"}}})).await;
+    app.register(
+        json!({"name": "slow", "description": "never answers", "external": {
+        "endpointUrl": endpoint.url, "inputSchema": {"type": "object"}}}),
+    )
+    .await;
     let id = app.submit("slow", json!({})).await;
     endpoint.called().await;
     let cancel = "mutation($id: ID!) { cancelJob(id: $id) { status } }";
@@ -50,12 +53,24 @@ async fn a_failed_job_can_be_retried_and_any_job_rerun() {
     let failed = app.run("calc", json!({"expression": "1/"})).await;
     assert_eq!(failed["status"], "FAILED", "{failed}");
     let id = failed["id"].as_str().unwrap();
-    app.data("mutation($id: ID!) { retryJob(id: $id) { status } }", json!({"id": id})).await;
+    app.data(
+        "mutation($id: ID!) { retryJob(id: $id) { status } }",
+        json!({"id": id}),
+    )
+    .await;
     let retried = app.ended(id).await;
     assert_eq!(retried["status"], "FAILED");
     assert_eq!(retried["attempts"].as_array().unwrap().len(), 2);
-    let rerun = app.data("mutation($id: ID!) { rerunJob(id: $id) { id } }", json!({"id": id})).await;
+    let rerun = app
+        .data(
+            "mutation($id: ID!) { rerunJob(id: $id) { id } }",
+            json!({"id": id}),
+        )
+        .await;
     let rerun = rerun["rerunJob"]["id"].as_str().unwrap().to_owned();
     assert_ne!(rerun, id);
-    assert_eq!(app.ended(&rerun).await["input"], json!({"expression": "1/"}));
+    assert_eq!(
+        app.ended(&rerun).await["input"],
+        json!({"expression": "1/"})
+    );
 }

@@ -16,7 +16,11 @@ async fn a_job_is_watched_from_its_request_to_its_end() {
     while let Some(change) = socket.next().await {
         seen.push(change["jobProgress"]["status"].as_str().unwrap().to_owned());
     }
-    assert_eq!(seen.last().map(String::as_str), Some("COMPLETED"), "{seen:?}");
+    assert_eq!(
+        seen.last().map(String::as_str),
+        Some("COMPLETED"),
+        "{seen:?}"
+    );
 }
 
 #[tokio::test]
@@ -40,7 +44,10 @@ async fn audit_events_come_in_order_from_the_first_to_the_live_ones_and_resume()
     let mut resumed = Socket::connect(&app).await;
     resumed.subscribe("1", query, json!({"after": last})).await;
     app.register(native("other", "echo")).await;
-    assert_eq!(resumed.next().await.unwrap()["auditEvents"]["position"], "5");
+    assert_eq!(
+        resumed.next().await.unwrap()["auditEvents"]["position"],
+        "5"
+    );
 }
 
 #[tokio::test]
@@ -56,6 +63,18 @@ async fn the_past_is_played_back_and_ends() {
         events.push(event["auditReplay"].clone());
     }
     let types: Vec<_> = events.iter().map(|e| e["type"].as_str().unwrap()).collect();
-    assert_eq!(types, ["ToolRegistered", "JobRequested", "JobStarted", "JobSucceeded"]);
-    assert_eq!(events[1]["payload"]["input"], json!({"a": 1}), "who may see it sees it decrypted");
+    assert_eq!(
+        types,
+        [
+            "ToolRegistered",
+            "JobRequested",
+            "JobStarted",
+            "JobSucceeded"
+        ]
+    );
+    assert_eq!(
+        events[1]["payload"]["input"],
+        json!({"a": 1}),
+        "who may see it sees it decrypted"
+    );
 }

@@ -11,12 +11,25 @@ async fn the_catalogue_is_shown_as_it_stood() {
     let log = app.data("{ logHead { loggedAt } }", json!({})).await;
     let then = log["logHead"]["loggedAt"].clone();
     app.register(native("later", "echo")).await;
-    app.data("mutation($id: ID!) { deleteTool(id: $id) { isDeleted } }", json!({"id": tool["id"]})).await;
+    app.data(
+        "mutation($id: ID!) { deleteTool(id: $id) { isDeleted } }",
+        json!({"id": tool["id"]}),
+    )
+    .await;
     let query = "query($at: DateTime) { tools(asOf: $at) { nodes { name } } }";
-    assert_eq!(app.data(query, json!({"at": then})).await["tools"]["nodes"], json!([{"name": "say"}]));
-    assert_eq!(app.data(query, json!({"at": null})).await["tools"]["nodes"], json!([{"name": "later"}]));
+    assert_eq!(
+        app.data(query, json!({"at": then})).await["tools"]["nodes"],
+        json!([{"name": "say"}])
+    );
+    assert_eq!(
+        app.data(query, json!({"at": null})).await["tools"]["nodes"],
+        json!([{"name": "later"}])
+    );
     let one = "query($at: DateTime) { tool(name: \"say\", asOf: $at) { name isDeleted } }";
-    assert_eq!(app.data(one, json!({"at": then})).await["tool"]["isDeleted"], false);
+    assert_eq!(
+        app.data(one, json!({"at": then})).await["tool"]["isDeleted"],
+        false
+    );
 }
 
 #[tokio::test]
@@ -34,7 +47,11 @@ async fn statistics_follow_the_runs() {
     let answer = crate::support::Answer::of(request).await;
     let bucket = &answer.body["data"]["stats"][0];
     assert_eq!(
-        (bucket["runs"].clone(), bucket["succeeded"].clone(), bucket["failed"].clone()),
+        (
+            bucket["runs"].clone(),
+            bucket["succeeded"].clone(),
+            bucket["failed"].clone()
+        ),
         (json!(2), json!(1), json!(1)),
         "{}",
         answer.body

@@ -15,9 +15,16 @@ async fn a_killed_node_loses_no_job() {
     app.kill9().await;
     // the dead node's lease would run out by itself; the test does not wait that long
     let owner = app.owner().await;
-    sqlx::query("update projections.queue set lease_until = clock_timestamp() - interval '1 second'")
-        .execute(&owner).await.unwrap();
-    sqlx::query("delete from operational.leases").execute(&owner).await.unwrap();
+    sqlx::query(
+        "update projections.queue set lease_until = clock_timestamp() - interval '1 second'",
+    )
+    .execute(&owner)
+    .await
+    .unwrap();
+    sqlx::query("delete from operational.leases")
+        .execute(&owner)
+        .await
+        .unwrap();
     owner.close().await;
     let other = app.another_node().await;
     endpoint.called().await;
@@ -31,7 +38,12 @@ async fn what_was_acknowledged_is_there_after_kill_9() {
     app.register(native("say", "echo")).await;
     let mut jobs = Vec::new();
     for i in 0..20 {
-        jobs.push(app.run("say", json!({"i": i})).await["id"].as_str().unwrap().to_owned());
+        jobs.push(
+            app.run("say", json!({"i": i})).await["id"]
+                .as_str()
+                .unwrap()
+                .to_owned(),
+        );
     }
     app.kill9().await;
     let again = app.another_node().await;
@@ -45,10 +57,14 @@ async fn an_orderly_stop_hands_a_running_job_on_at_once() {
     let mut app = App::start_with(&[
         ("TOOLROOM_EGRESS_ALLOW", "127.0.0.1"),
         ("TOOLROOM_WORKER_GRACE_MS", "100"),
-    ]).await;
+    ])
+    .await;
     let endpoint = Answering::never().await;
-    app.register(json!({"name": "slow", "description": "never answers", "external": {
-        "endpointUrl": endpoint.url, "inputSchema": {"type": "object"}}})).await;
+    app.register(
+        json!({"name": "slow", "description": "never answers", "external": {
+        "endpointUrl": endpoint.url, "inputSchema": {"type": "object"}}}),
+    )
+    .await;
     app.submit("slow", json!({})).await;
     endpoint.called().await;
     assert_eq!(app.stop().await, Some(0));

@@ -72,7 +72,9 @@ impl Answering {
     /// Waits for the next call that was not waited for yet.
     pub async fn called(&self) {
         let call = tokio::time::timeout(super::PATIENCE, self.called.acquire()).await;
-        call.expect("the endpoint is called").expect("is open").forget();
+        call.expect("the endpoint is called")
+            .expect("is open")
+            .forget();
     }
 }
 

@@ -19,7 +19,8 @@ const KEPT_LINES: usize = 40;
 pub struct App {
     pub url: String,
     pub http: reqwest::Client,
-    database: Arc<TestDatabase>,
+    database: Option<Arc<TestDatabase>>,
+    connect: PgConnectOptions,
     options: Vec<(String, String)>,
     process: Child,
     output: Arc<Mutex<VecDeque<String>>>,
@@ -40,13 +41,21 @@ impl App {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        Self::on(database, folder, options).await
+        let connect = database.connect_options();
+        Self::on(Some(database), connect, folder, options).await
+    }
+
+    /// Starts a server on a database that the test keeps, already migrated or not.
+    pub async fn start_on(connect: PgConnectOptions) -> Self {
+        let folder = Arc::new(tempfile::tempdir().expect("a temporary folder"));
+        Self::on(None, connect, folder, Vec::new()).await
     }
 
     /// A second node on the same database.
     pub async fn another_node(&self) -> Self {
         Self::on(
-            Arc::clone(&self.database),
+            self.database.clone(),
+            self.connect.clone(),
             Arc::clone(&self.folder),
             self.options.clone(),
         )
@@ -54,14 +63,15 @@ impl App {
     }
 
     async fn on(
-        database: Arc<TestDatabase>,
+        database: Option<Arc<TestDatabase>>,
+        connect: PgConnectOptions,
         folder: Arc<tempfile::TempDir>,
         options: Vec<(String, String)>,
     ) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_toolroom"))
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(folder.path())
-            .env("DATABASE_URL", database_url(&database.connect_options()))
+            .env("DATABASE_URL", database_url(&connect))
             .env("TOOLROOM_LOG", "info")
             .envs(options.iter().map(|(n, v)| (n, v)))
             .stdout(Stdio::piped())
@@ -74,7 +84,11 @@ impl App {
         let address = Arc::new(Mutex::new(Some(address)));
         let stdout = process.stdout.take().expect("is piped");
         let stderr = process.stderr.take().expect("is piped");
-        tokio::spawn(read_lines(stdout, Arc::clone(&output), Arc::clone(&address)));
+        tokio::spawn(read_lines(
+            stdout,
+            Arc::clone(&output),
+            Arc::clone(&address),
+        ));
         tokio::spawn(read_lines(stderr, Arc::clone(&output), address));
         let address = tokio::time::timeout(PATIENCE, found).await;
         let Ok(Ok(url)) = address else {
@@ -82,8 +96,12 @@ impl App {
         };
         Self {
             url,
-            http: reqwest::Client::builder().no_proxy().build().expect("a client"),
+            http: reqwest::Client::builder()
+                .no_proxy()
+                .build()
+                .expect("a client"),
             database,
+            connect,
             options,
             process,
             output,
@@ -93,21 +111,31 @@ impl App {
 
     /// Kills the process as a crash would.
     pub async fn kill9(&mut self) {
-        self.process.kill().await.expect("the process can be killed");
+        self.process
+            .kill()
+            .await
+            .expect("the process can be killed");
     }
 
     /// Asks the process to stop and waits until it has; its exit code.
     pub async fn stop(&mut self) -> Option<i32> {
         let id = self.process.id().expect("the process runs").to_string();
-        let sent = std::process::Command::new("kill").args(["-TERM", &id]).status();
+        let sent = std::process::Command::new("kill")
+            .args(["-TERM", &id])
+            .status();
         assert!(sent.is_ok_and(|status| status.success()));
         let status = tokio::time::timeout(PATIENCE, self.process.wait()).await;
-        status.expect("the server stops").expect("has a status").code()
+        status
+            .expect("the server stops")
+            .expect("has a status")
+            .code()
     }
 
     /// A connection to the database as its owner.
     pub async fn owner(&self) -> PgPool {
-        self.database.pool().await
+        PgPool::connect_with(self.connect.clone())
+            .await
+            .expect("the database answers")
     }
 
     /// Sends a GraphQL request and takes its data.
@@ -166,7 +194,8 @@ impl App {
 
     /// Submits a job to run in the background; its id.
     pub async fn submit(&self, tool: &str, input: Value) -> String {
-        let query = "mutation($t: String, $i: JSON!) { submitJob(toolName: $t, input: $i) { id status } }";
+        let query =
+            "mutation($t: String, $i: JSON!) { submitJob(toolName: $t, input: $i) { id status } }";
         let job = self.data(query, json!({"t": tool, "i": input})).await;
         job["submitJob"]["id"].as_str().expect("an id").to_owned()
     }

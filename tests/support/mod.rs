@@ -1,11 +1,11 @@
 //! A running Toolroom to tell stories of.
 
-mod app;
 mod answering;
+mod app;
 mod socket;
 
 pub use answering::Answering;
-pub use app::{App, Answer, native, rest};
+pub use app::{Answer, App, native, rest};
 pub use socket::Socket;
 
 use std::time::Duration;

@@ -21,7 +21,9 @@ impl Socket {
         let url = app.url.replace("http://", "ws://") + "/graphql";
         let mut request = url.into_client_request().expect("a url");
         let protocol = "graphql-transport-ws".parse().expect("a header");
-        request.headers_mut().insert("sec-websocket-protocol", protocol);
+        request
+            .headers_mut()
+            .insert("sec-websocket-protocol", protocol);
         let (stream, _) = tokio_tungstenite::connect_async(request)
             .await
             .expect("the socket opens");
