@@ -1,0 +1,6 @@
+//! Whole-system stories: the real binary, a real database, real sockets.
+
+mod support;
+
+mod journeys;
+mod resilience;
