@@ -7,9 +7,10 @@ use std::{
     time::Duration,
 };
 
+use toolroom_projections::Reader;
+
 use crate::{
     error::ApiError,
-    followers::Followers,
     service::{directory::Directory, host::Host},
 };
 use jiff::Timestamp;
@@ -43,7 +44,7 @@ pub struct Parts {
     /// The log, its commands and its vault.
     pub log: EventLog,
     /// The read models.
-    pub projections: Arc<dyn Followers>,
+    pub projections: Reader,
     /// Runs calls on this node.
     pub runner: Arc<dyn Runner>,
     /// Knows what each kind of tool needs of its definition.

@@ -12,7 +12,7 @@ use toolroom_domain::{
     tool::{self, Definition},
 };
 use toolroom_eventlog::{
-    CommandContext, Executed, Position,
+    Aggregate as _, CommandContext, Executed, Position,
     command::{NamedCommand, Target},
     ids,
     vault::Opened,
@@ -359,15 +359,15 @@ fn of_job(mut error: ApiError, job: JobId) -> ApiError {
 pub async fn get(state: &AppState, ctx: &RequestContext, id: JobId) -> Result<JobView, ApiError> {
     before_read(state, ctx, JOBS).await?;
     let pool = state.log.database.pool();
-    let row = jobs::query::by_id(pool, ctx.workspace, id).await?;
-    if let Some(row) = row.filter(|_| !state.projections.holds_back(JOBS)) {
+    let text = id.to_string();
+    let (row, is_held) = tokio::try_join!(
+        jobs::query::by_id(pool, ctx.workspace, id),
+        state.projections.holds_back(JOBS, Job::TYPE, &text),
+    )?;
+    if let Some(row) = row.filter(|_| !is_held) {
         return Ok(row.into());
     }
-    let loaded = state
-        .log
-        .bus
-        .load::<Job>(ctx.workspace, &id.to_string())
-        .await?;
+    let loaded = state.log.bus.load::<Job>(ctx.workspace, &text).await?;
     JobView::of_aggregate(&loaded.aggregate, LastEvent::Newest)
 }
 
@@ -408,7 +408,7 @@ pub async fn last_event(state: &AppState, job: &JobView) -> Result<Position, Api
             let id = job.id.to_string();
             let feed = &state.log.feed;
             let events = feed
-                .read_stream(job.workspace, "job", &id, i64::MAX)
+                .read_stream(job.workspace, Job::TYPE, &id, i64::MAX)
                 .await?;
             events.last().map(|event| event.position)
         }
