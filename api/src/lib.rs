@@ -20,13 +20,9 @@ pub use metrics::Metrics;
 pub use state::{ApiOptions, AppState, Parts, RequestContext};
 
 /// Everything that is served at one address.
-pub fn router(
-    state: AppState,
-    schema: impl async_graphql::Executor,
-    shell: &Shell,
-    metrics: Metrics,
-) -> Router {
+pub fn router(state: AppState, shell: &Shell, metrics: Metrics) -> Router {
     let clock = Arc::clone(&state.clock);
+    let schema = graphql::schema(state.clone());
     let contracts = rest::routes(&state, shell).merge(http::graphql::routes(schema, shell.clone()));
     let bounded = http::bounded(contracts, shell);
     let routes = bounded
@@ -40,19 +36,14 @@ pub fn router(
 ///
 /// # Errors
 /// When a part of the server panicked.
-pub async fn serve(
-    listeners: Vec<TcpListener>,
-    state: AppState,
-    schema: impl async_graphql::Executor,
-    shell: Shell,
-) -> io::Result<()> {
+pub async fn serve(listeners: Vec<TcpListener>, state: AppState, shell: Shell) -> io::Result<()> {
     let metrics = Metrics::install();
     let sampling = tokio::spawn(metrics::sample(
         metrics.clone(),
         state.log.clone(),
         shell.shutdown.clone(),
     ));
-    let served = http::serve(listeners, router(state, schema, &shell, metrics), &shell).await;
+    let served = http::serve(listeners, router(state, &shell, metrics), &shell).await;
     sampling.abort();
     served
 }

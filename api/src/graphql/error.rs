@@ -52,9 +52,9 @@ fn of_library(error: &ServerError) -> ApiError {
         return ApiError::new(ErrorCode::InvalidRequest, message);
     }
     let path = quoted(&message).unwrap_or_else(|| dotted(&error.path));
-    let mut error = ApiError::new(ErrorCode::ValidationFailed, message.clone());
-    error.violations = vec![Violation::new(path, message)];
-    error
+    let mut told = ApiError::new(ErrorCode::ValidationFailed, message.clone());
+    told.violations = vec![Violation::new(path, message)];
+    told
 }
 
 /// The argument that `Invalid value for argument "input.name", …` names.

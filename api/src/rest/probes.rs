@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     metrics::Metrics,
-    service::health::{self, Wellbeing},
+    service::health::{self, Condition, Wellbeing},
     state::{AppState, RequestContext},
 };
 
@@ -32,12 +32,14 @@ pub(crate) fn routes(state: AppState, metrics: Metrics) -> Router {
 /// Whether requests may be sent here: each part is `ok`, or says what is wrong with it.
 async fn ready(State(state): State<AppState>) -> Response {
     let parts = health::parts(&state).await;
-    let is_ready = parts.iter().all(|part| part.problem.is_none());
+    let is_ready = !parts
+        .iter()
+        .any(|part| matches!(part.condition, Condition::Down(_)));
     let parts: Map<String, Value> = parts
         .into_iter()
         .map(|part| {
-            let told = part.problem.unwrap_or_else(|| "ok".to_owned());
-            (part.name, told.into())
+            let told = part.condition.problem().unwrap_or("ok").into();
+            (part.name, told)
         })
         .collect();
     let (status, word) = if is_ready {

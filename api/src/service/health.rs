@@ -3,11 +3,9 @@
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTimestamp;
 use sqlx::{PgPool, Row};
+use toolroom_projections::ProjectionState;
 
-use super::{
-    host::HostReadings,
-    settle::{AUDIT, CATALOG, JOBS},
-};
+use super::host::HostReadings;
 use crate::state::{AppState, RequestContext};
 
 /// How long an event may wait for its place before the sequencer counts as stuck, and a follower
@@ -19,6 +17,9 @@ const NEARLY_FULL: f64 = 95.0;
 
 /// How far back failed jobs are counted, in hours.
 const FAILED_WITHIN_HOURS: i32 = 24;
+
+const DATABASE: &str = "database";
+const SEQUENCER: &str = "sequencer";
 
 /// How well the server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,13 +43,43 @@ impl Wellbeing {
     }
 }
 
-/// One part that the server cannot do without, and what is wrong with it.
+/// How a part does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// It does its work.
+    Works,
+    /// It does its work, but something of it needs a look.
+    Impaired(String),
+    /// It does not do its work.
+    Down(String),
+}
+
+impl Condition {
+    /// What is wrong, if anything is.
+    pub fn problem(&self) -> Option<&str> {
+        match self {
+            Self::Works => None,
+            Self::Impaired(problem) | Self::Down(problem) => Some(problem),
+        }
+    }
+}
+
+/// One part that the server cannot do without.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
     /// Its name, such as `database`.
     pub name: String,
-    /// What is wrong with it; none when it does its work.
-    pub problem: Option<String>,
+    /// How it does.
+    pub condition: Condition,
+}
+
+impl Part {
+    fn new(name: impl Into<String>, condition: Condition) -> Self {
+        Self {
+            name: name.into(),
+            condition,
+        }
+    }
 }
 
 /// What runs jobs, in numbers.
@@ -77,28 +108,37 @@ pub struct Health {
     pub scheduler: Scheduler,
 }
 
-/// The parts without which requests cannot be answered: the database, the sequencer, the followers.
+/// The parts without which requests cannot be answered: the database, the sequencer, the read
+/// models.
 pub async fn parts(state: &AppState) -> Vec<Part> {
-    let part = |name: &str, problem: Option<String>| Part {
-        name: name.to_owned(),
-        problem,
-    };
     let pool = state.log.database.pool();
     let waiting = match oldest_unsequenced_seconds(pool).await {
         Ok(waiting) => waiting,
         Err(error) => {
             tracing::debug!(%error, "the database does not answer a health check");
-            return vec![part("database", Some("does not answer".to_owned()))];
+            return vec![Part::new(
+                DATABASE,
+                Condition::Down("does not answer".to_owned()),
+            )];
         }
     };
-    let sequencer = (waiting > STUCK_AFTER_SECONDS)
-        .then(|| format!("the oldest event has waited {waiting:.0} s for its place in the log"));
-    let mut parts = vec![part("database", None), part("sequencer", sequencer)];
-    match stuck_followers(pool).await {
-        Ok(followers) => parts.extend(followers),
+    let sequencer = if waiting > STUCK_AFTER_SECONDS {
+        Condition::Down(format!(
+            "the oldest event has waited {waiting:.0} s for its place in the log"
+        ))
+    } else {
+        Condition::Works
+    };
+    let mut parts = vec![
+        Part::new(DATABASE, Condition::Works),
+        Part::new(SEQUENCER, sequencer),
+    ];
+    match projections(state).await {
+        Ok(projections) => parts.extend(projections),
         Err(error) => {
-            tracing::debug!(%error, "the followers cannot be read");
-            parts.push(part("followers", Some("cannot be read".to_owned())));
+            tracing::debug!(%error, "the read models cannot be asked");
+            let problem = "cannot be asked".to_owned();
+            parts.push(Part::new("projections", Condition::Down(problem)));
         }
     }
     parts
@@ -119,34 +159,32 @@ async fn oldest_unsequenced_seconds(pool: &PgPool) -> Result<f64, sqlx::Error> {
     Ok(waiting.unwrap_or(0.0))
 }
 
-async fn stuck_followers(pool: &PgPool) -> Result<Vec<Part>, sqlx::Error> {
-    let rows = sqlx::query(
-        "select f.name,
-                coalesce(c.lease_until > clock_timestamp(), false) as is_held,
-                coalesce(c.position < s.position
-                             and c.updated_at < clock_timestamp() - make_interval(secs => $2),
-                         false) as is_still
-         from unnest($1::text[]) as f (name)
-         cross join sequencer_state s
-         left join checkpoints c on c.follower = f.name",
+async fn projections(state: &AppState) -> Result<Vec<Part>, sqlx::Error> {
+    let statuses = state.projections.status().await?;
+    let names: Vec<_> = statuses.iter().map(|status| status.name).collect();
+    let still: Vec<String> = sqlx::query_scalar(
+        "select c.follower
+         from checkpoints c, sequencer_state s
+         where c.follower = any($1) and c.position < s.position
+           and c.updated_at < clock_timestamp() - make_interval(secs => $2)",
     )
-    .bind([CATALOG, JOBS, AUDIT].as_slice())
+    .bind(&names)
     .bind(STUCK_AFTER_SECONDS)
-    .fetch_all(pool)
+    .fetch_all(state.log.database.pool())
     .await?;
-    rows.iter()
-        .map(|row| {
-            let problem = match (row.try_get("is_held")?, row.try_get("is_still")?) {
-                (false, _) => Some("no node takes it forward".to_owned()),
-                (true, true) => Some("stands still behind the log".to_owned()),
-                (true, false) => None,
-            };
-            Ok(Part {
-                name: format!("projection:{}", row.try_get::<&str, _>("name")?),
-                problem,
-            })
-        })
-        .collect()
+    let parts = statuses.into_iter().map(|status| {
+        let is_still = still.iter().any(|name| name == status.name);
+        let condition = match status.state {
+            ProjectionState::Stopped => Condition::Down("no node takes it forward".to_owned()),
+            _ if is_still => Condition::Down("stands still behind the log".to_owned()),
+            ProjectionState::Poisoned => {
+                Condition::Impaired("holds events back; see `deadLetters`".to_owned())
+            }
+            ProjectionState::Running | ProjectionState::Rebuilding => Condition::Works,
+        };
+        Part::new(format!("projection:{}", status.name), condition)
+    });
+    Ok(parts.collect())
 }
 
 /// How the server is, as far as the sender may see: the jobs are those of its workspace.
@@ -169,13 +207,14 @@ pub async fn read(state: &AppState, ctx: &RequestContext) -> Health {
 }
 
 fn judge(parts: &[Part], host: HostReadings) -> Wellbeing {
-    let cannot_work = |part: &Part| {
-        part.problem.is_some() && matches!(part.name.as_str(), "database" | "sequencer")
+    let keeps_commands_out = |part: &Part| {
+        matches!(part.condition, Condition::Down(_))
+            && matches!(part.name.as_str(), DATABASE | SEQUENCER)
     };
-    let needs_a_look = parts.iter().any(|part| part.problem.is_some())
+    let needs_a_look = parts.iter().any(|part| part.condition != Condition::Works)
         || host.memory >= Some(NEARLY_FULL)
         || host.disk >= Some(NEARLY_FULL);
-    if parts.iter().any(cannot_work) {
+    if parts.iter().any(keeps_commands_out) {
         Wellbeing::Unhealthy
     } else if needs_a_look {
         Wellbeing::Degraded
@@ -220,10 +259,7 @@ mod tests {
     };
 
     fn with(name: &str) -> Vec<Part> {
-        vec![Part {
-            name: name.to_owned(),
-            problem: Some("broken".to_owned()),
-        }]
+        vec![Part::new(name, Condition::Down("broken".to_owned()))]
     }
 
     #[test]
