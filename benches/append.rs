@@ -1,4 +1,8 @@
-#![allow(missing_docs, reason = "a program, not a library")]
+#![allow(
+    missing_docs,
+    clippy::print_stdout,
+    reason = "a program, not a library"
+)]
 
 //! Commands a second through the whole command path, beside pgbench inserting the same rows and
 //! stock postgres-es, on one durable server in one run.

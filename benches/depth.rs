@@ -1,4 +1,8 @@
-#![allow(missing_docs, reason = "a program, not a library")]
+#![allow(
+    missing_docs,
+    clippy::print_stdout,
+    reason = "a program, not a library"
+)]
 
 //! Append latency on an empty log and on a deep one, on one durable server in one run; and how
 //! fast a backlog is sequenced.

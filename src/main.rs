@@ -1,1 +1,38 @@
-fn main() {}
+//! The one binary: wiring only.
+
+mod cli;
+mod config;
+mod database;
+mod lifecycle;
+mod master_key;
+mod read_models;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+
+use crate::{cli::Cli, config::Config};
+
+fn main() -> ExitCode {
+    match start() {
+        Ok(code) => code,
+        Err(error) => {
+            use std::io::Write as _;
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start() -> anyhow::Result<ExitCode> {
+    let cli = Cli::parse();
+    let (config, shown) = Config::load(cli.sources()?)?;
+    telemetry::init(&config.log)?;
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")?
+        .block_on(cli.run(config, &shown))
+}

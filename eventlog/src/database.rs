@@ -17,7 +17,7 @@ pub const APP_ROLE: &str = "toolroom_app";
 const DEFAULT_CONNECTIONS: u32 = 10;
 
 /// One for the sequencer, one for each follower at work; they take turns.
-const DERIVED_CONNECTIONS: u32 = 6;
+const DERIVED_CONNECTIONS: u32 = 10;
 
 /// For how long an idle connection is taken to be alive: asking costs a round trip.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
@@ -31,6 +31,15 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// When a migration fails or an applied one differs from this binary's.
 pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
     MIGRATIONS.run(pool).await
+}
+
+/// The version of the newest migration that this binary knows.
+pub fn last_migration() -> i64 {
+    MIGRATIONS
+        .iter()
+        .map(|migration| migration.version)
+        .max()
+        .unwrap_or_default()
 }
 
 /// How many migrations this binary knows, and the digest of each: what a template database of

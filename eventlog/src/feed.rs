@@ -225,6 +225,36 @@ impl Feed {
         rows.iter().map(RecordedEvent::from_row).collect()
     }
 
+    /// The events of one aggregate of a workspace up to `to`, in order.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn read_stream(
+        &self,
+        workspace: WorkspaceId,
+        aggregate_type: &str,
+        aggregate_id: &str,
+        to: i64,
+    ) -> Result<Vec<RecordedEvent>, sqlx::Error> {
+        let rows = sqlx::query(
+            "select l.position, l.global_seq, l.workspace_id, l.aggregate_type, l.aggregate_id,
+                    l.sequence, l.time, l.hash, e.event_type, e.event_version,
+                    e.payload::text as payload, e.metadata::text as metadata, e.recorded_at
+             from events e
+             join event_log l using (global_seq)
+             where e.aggregate_type = $1 and e.aggregate_id = $2 and e.workspace_id = $3
+               and l.position <= $4
+             order by e.sequence",
+        )
+        .bind(aggregate_type)
+        .bind(aggregate_id)
+        .bind(workspace.to_string())
+        .bind(to)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(RecordedEvent::from_row).collect()
+    }
+
     /// One event by its position.
     ///
     /// # Errors

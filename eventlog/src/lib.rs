@@ -6,12 +6,14 @@
 //! Commands come in through the [`command`] bus.
 
 pub mod append;
+pub mod backup;
 pub mod checkpoint;
 pub mod clock;
 pub mod command;
 pub mod database;
 pub mod embedded;
 pub mod event;
+pub mod export;
 pub mod feed;
 pub mod ids;
 pub mod load;
@@ -29,7 +31,7 @@ pub mod verify;
 
 pub use clock::SystemClock;
 pub use command::{CommandBus, CommandContext, CommandError, Executed, Loaded};
-pub use cqrs_es::Aggregate;
+pub use cqrs_es::{Aggregate, DomainEvent};
 pub use database::{Database, migrate};
 pub use event::{Metadata, RecordedEvent};
 pub use feed::{Feed, LogHead};

@@ -76,6 +76,8 @@ pub(crate) async fn install(
         forget_follower(&mut tx, projection.name()).await?;
     }
     tx.commit().await?;
+    // Given back first: whoever waits for a second connection while holding one can wait for ever.
+    drop(connection);
     find(pool, projection)
         .await?
         .ok_or(sqlx::Error::RowNotFound)

@@ -15,6 +15,7 @@ mod generation;
 pub mod jobs;
 pub mod page;
 pub mod projection;
+pub mod queue;
 mod read;
 mod reader;
 mod rebuild;

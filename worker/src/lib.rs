@@ -7,7 +7,7 @@ pub mod attempt;
 pub mod calls;
 pub mod definitions;
 pub mod executor;
-pub mod queue;
+pub mod leasing;
 pub mod reactor;
 pub mod runner;
 pub mod worker;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use toolroom_domain::{
-    ErrorCode, JobId, Refusal as _,
+    ErrorCode, Refusal as _,
     job::{self, Command, Job, Request, ToolRef, seal_context},
     port::{PortError, RunOutcome, RunRequest, Runner},
 };
@@ -87,6 +87,37 @@ impl NodeRunner {
             .map_err(|error| port_error(&error))
     }
 
+    /// Tells what the command came to, and then makes the call unless that was made before.
+    async fn begin_and_carry_out(
+        self,
+        request: RunRequest,
+        context: CommandContext,
+        room: OwnedSemaphorePermit,
+        tell: oneshot::Sender<Result<Executed<Job>, PortError>>,
+    ) -> Option<Result<RunOutcome, CommandError<job::Error>>> {
+        // Taken before the job exists, so that a cancellation finds the call from the first moment.
+        let Some(place) = self.calls.enter(request.job, 1) else {
+            let _ = tell.send(Err(internal("the job id is in use")));
+            return None;
+        };
+        let begun = self.begin(&request, &context).await;
+        // Whoever sent the command may have gone: the call is made all the same.
+        let _ = tell.send(begun.clone());
+        let started = begun.ok().filter(|started| !started.repeated)?;
+        let started = Started {
+            workspace: request.workspace,
+            id: request.job,
+            job: started.after,
+            definition: request.definition,
+            input: request.input,
+            place,
+            context,
+        };
+        let outcome = self.attempts.carry_out(started).await;
+        drop(room);
+        Some(outcome)
+    }
+
     /// Of a command that was sent before: waits for the end of the job that the first became.
     async fn wait_for_first(
         &self,
@@ -145,58 +176,38 @@ impl Runner for NodeRunner {
             ip: request.ip.clone(),
             user_agent: request.user_agent.clone(),
         };
-        // Taken before the job exists, so that a cancellation finds the call from the first moment.
-        let Some(place) = self.calls.enter(request.job, 1) else {
-            return Err(internal("the job id is in use"));
-        };
-        let started = self.begin(&request, &context).await?;
-        if started.repeated {
-            drop((place, room));
-            return self.wait_for_first(started, &context, wait).await;
-        }
-        let begun = RunOutcome {
-            job: started.after.aggregate.clone(),
-            global_seq: started.global_seq.unwrap_or_default(),
-        };
-        let attempts = self.attempts.clone();
-        // A task of its own: it goes on when the sender goes away or has waited long enough.
-        let call = tokio::spawn(async move {
-            let outcome = attempts
-                .carry_out(Started {
-                    workspace: request.workspace,
-                    id: request.job,
-                    job: started.after,
-                    definition: request.definition,
-                    input: request.input,
-                    place,
-                    context,
-                })
-                .await;
-            drop(room);
-            outcome
-        });
-        match tokio::time::timeout(wait, call).await {
-            Ok(Ok(Ok(outcome))) => Ok(RunOutcome {
-                global_seq: outcome.global_seq.max(begun.global_seq),
-                ..outcome
-            }),
-            Ok(Ok(Err(error))) => Err(port_error(&error)),
-            Ok(Err(error)) => {
-                tracing::error!(job = %begun_id(&begun), %error, "a call's task died");
-                Err(internal("the call could not be carried out"))
+        // A task of its own: what was begun goes on when the sender goes away, or has waited long
+        // enough.
+        let (tell, told) = oneshot::channel();
+        let call =
+            tokio::spawn(
+                self.clone()
+                    .begin_and_carry_out(request, context.clone(), room, tell),
+            );
+        match told.await {
+            Ok(Ok(started)) if started.repeated => {
+                self.wait_for_first(started, &context, wait).await
             }
-            Err(_) => Ok(begun),
+            Ok(Ok(started)) => {
+                let begun = RunOutcome {
+                    job: started.after.aggregate,
+                    global_seq: started.global_seq.unwrap_or_default(),
+                };
+                let ended = tokio::time::timeout(wait, call).await;
+                match ended {
+                    Ok(Ok(Some(Ok(outcome)))) => Ok(RunOutcome {
+                        global_seq: outcome.global_seq.max(begun.global_seq),
+                        ..outcome
+                    }),
+                    Ok(Ok(Some(Err(error)))) => Err(port_error(&error)),
+                    Ok(Ok(None) | Err(_)) => Err(internal("the call could not be carried out")),
+                    Err(_) => Ok(begun),
+                }
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(internal("the call could not be carried out")),
         }
     }
-}
-
-fn begun_id(outcome: &RunOutcome) -> String {
-    outcome
-        .job
-        .id()
-        .as_ref()
-        .map(JobId::to_string)
-        .unwrap_or_default()
 }
 
 fn internal(message: &str) -> PortError {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::PgPool;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,13 +17,17 @@ use toolroom_domain::{
 use toolroom_eventlog::{
     CommandContext, CommandError, EventLog, Loaded, command::Target, ids, vault::Opened,
 };
+use toolroom_projections::{
+    Reader,
+    queue::{self, Queue},
+};
 
 use crate::{
     attempt::{Attempts, LEASE_MS, Started, until_available},
     calls::Calls,
     definitions::Definitions,
     executor::Executor,
-    queue::{
+    leasing::{
         claim::{self, Claimed},
         lease,
     },
@@ -60,7 +64,7 @@ pub struct Worker {
     calls: Calls,
     pool: PgPool,
     config: Config,
-    pending: Arc<Notify>,
+    queue: Queue,
 }
 
 /// A worker's loops.
@@ -73,9 +77,10 @@ pub struct Handle {
 }
 
 impl Worker {
-    /// A worker on the log, not yet working.
+    /// A worker on the log, not yet working. `queue` is the projection that runs on this node.
     pub fn new(
         log: &EventLog,
+        queue: Queue,
         executor: Arc<Executor>,
         clock: Arc<dyn Clock>,
         config: Config,
@@ -92,7 +97,7 @@ impl Worker {
             calls: Calls::default(),
             pool: log.database.pool().clone(),
             config,
-            pending: Arc::default(),
+            queue,
         }
     }
 
@@ -105,13 +110,14 @@ impl Worker {
         )
     }
 
-    /// To be notified when jobs have come into the queue; without it they are found by polling.
-    pub fn pending_signal(&self) -> Arc<Notify> {
-        Arc::clone(&self.pending)
-    }
-
     /// Starts working until `shutdown`.
-    pub fn start(self, log: &EventLog, shutdown: &CancellationToken) -> Handle {
+    pub fn start(
+        self,
+        log: &EventLog,
+        projections: &Reader,
+        shutdown: &CancellationToken,
+    ) -> Handle {
+        let moved = projections.watch(queue::NAME);
         let jobs = TaskTracker::new();
         let mut loops = JoinSet::new();
         loops.spawn(reactor::abort_call_when_job_cancelled::run(
@@ -132,11 +138,16 @@ impl Worker {
             config: self.config.clone(),
             loops: JoinSet::new(),
         };
-        loops.spawn(Arc::new(self).take_jobs(jobs, shutdown.clone()));
+        loops.spawn(Arc::new(self).take_jobs(jobs, moved, shutdown.clone()));
         Handle { loops, ..handle }
     }
 
-    async fn take_jobs(self: Arc<Self>, jobs: TaskTracker, shutdown: CancellationToken) {
+    async fn take_jobs(
+        self: Arc<Self>,
+        jobs: TaskTracker,
+        mut moved: Option<watch::Receiver<i64>>,
+        shutdown: CancellationToken,
+    ) {
         let room = Arc::new(Semaphore::new(self.config.background));
         loop {
             let permits = tokio::select! {
@@ -161,7 +172,7 @@ impl Worker {
             let Some(pause) = pause else { continue };
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                () = self.pending.notified() => {}
+                () = jobs_wait(&self.queue, &mut moved) => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
@@ -274,6 +285,19 @@ impl Worker {
             Opened::Erased => Err(never("the input was erased")),
         })
     }
+}
+
+/// Waits until jobs have come into the queue, as far as this node takes the queue forward; else,
+/// they are found by polling.
+async fn jobs_wait(queue: &Queue, moved: &mut Option<watch::Receiver<i64>>) {
+    while let Some(receiver) = moved {
+        if receiver.changed().await.is_err() {
+            *moved = None;
+        } else if queue.take_pending() {
+            return;
+        }
+    }
+    std::future::pending().await
 }
 
 fn never(message: &str) -> Failure {

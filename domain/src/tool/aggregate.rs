@@ -12,8 +12,6 @@ use super::{
 use crate::{
     id::{ToolId, WorkspaceId},
     limits,
-    name::{self, check_text},
-    violation::Violation,
 };
 
 /// A tool, as its events tell it.
@@ -130,31 +128,7 @@ impl Tool {
 }
 
 fn check(details: &Details, definition: Option<&Definition>) -> Result<(), Error> {
-    let mut found: Vec<Violation> = Vec::new();
-    found.extend(name::check(&details.name).err());
-    found.extend(
-        check_text(
-            "description",
-            &details.description,
-            limits::DESCRIPTION_CHARS,
-        )
-        .err(),
-    );
-    if let Some(title) = &details.title {
-        found.extend(check_text("title", title, limits::LABEL_CHARS).err());
-    }
-    if let Some(category) = &details.category {
-        found.extend(check_text("category", category, limits::LABEL_CHARS).err());
-    }
-    if details.tags.len() > limits::TAGS {
-        found.push(Violation::new(
-            "tags",
-            format!("must be at most {}", limits::TAGS),
-        ));
-    }
-    for (i, tag) in details.tags.iter().enumerate().take(limits::TAGS) {
-        found.extend(check_text(&format!("tags.{i}"), tag, limits::LABEL_CHARS).err());
-    }
+    let mut found = details.check().err().unwrap_or_default();
     if let Some(definition) = definition {
         found.extend(definition.check().err().unwrap_or_default());
     }

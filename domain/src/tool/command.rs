@@ -1,12 +1,18 @@
 //! What can be asked of a tool.
 
 use jiff::Timestamp;
+use serde::Serialize;
 
 use super::definition::Definition;
-use crate::id::{ToolId, WorkspaceId};
+use crate::{
+    id::{ToolId, WorkspaceId},
+    limits,
+    name::{self, check_text},
+    violation::Violation,
+};
 
 /// How a tool presents itself: what can change without changing what it does.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Details {
     /// Unique in the workspace.
     pub name: String,
@@ -20,18 +26,49 @@ pub struct Details {
     pub tags: Vec<String>,
 }
 
-/// A change of [`Details`]: `None` leaves a field as it is.
-#[derive(Clone, Debug, Default, PartialEq)]
+impl Details {
+    /// Checks names, texts and their number.
+    ///
+    /// # Errors
+    /// All violations found, each at its field's name.
+    pub fn check(&self) -> Result<(), Vec<Violation>> {
+        let mut found: Vec<Violation> = Vec::new();
+        found.extend(name::check(&self.name).err());
+        found.extend(check_text("description", &self.description, limits::DESCRIPTION_CHARS).err());
+        if let Some(title) = &self.title {
+            found.extend(check_text("title", title, limits::LABEL_CHARS).err());
+        }
+        if let Some(category) = &self.category {
+            found.extend(check_text("category", category, limits::LABEL_CHARS).err());
+        }
+        if self.tags.len() > limits::TAGS {
+            let problem = format!("must be at most {}", limits::TAGS);
+            found.push(Violation::new("tags", problem));
+        }
+        for (i, tag) in self.tags.iter().enumerate().take(limits::TAGS) {
+            found.extend(check_text(&format!("tags.{i}"), tag, limits::LABEL_CHARS).err());
+        }
+        if found.is_empty() { Ok(()) } else { Err(found) }
+    }
+}
+
+/// A change of [`Details`]: `None` leaves a field as it is, and is left out when written.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct DetailsPatch {
     /// A new name.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// A new title, or none.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<Option<String>>,
     /// A new description.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// A new category, or none.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub category: Option<Option<String>>,
     /// New tags.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<String>>,
 }
 

@@ -27,4 +27,4 @@ pub use definition::{
     PolicyOverrides, RestApi, RestAuth, RestConfig, ToolConfig, depth,
 };
 pub use error::Error;
-pub use event::Event;
+pub use event::{Event, NAME_SCOPE};

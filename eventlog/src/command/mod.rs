@@ -252,6 +252,27 @@ impl CommandBus {
         Ok((aggregate.owner() == Some(workspace)).then_some(aggregate))
     }
 
+    /// The id of the aggregate that holds a name; none if the name is free.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn holder_of(
+        &self,
+        workspace: WorkspaceId,
+        scope: &str,
+        key: &str,
+    ) -> Result<Option<String>, sqlx::Error> {
+        sqlx::query_scalar(
+            "select aggregate_id from claims
+             where workspace_id = $1 and scope = $2 and key = $3",
+        )
+        .bind(workspace.to_string())
+        .bind(scope)
+        .bind(key)
+        .fetch_optional(&self.pool)
+        .await
+    }
+
     /// The outcome of a command that was sent before under this id; none if it is new.
     ///
     /// # Errors

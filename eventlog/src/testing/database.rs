@@ -4,7 +4,6 @@ use sqlx::{
     ConnectOptions, Connection, Executor, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
-use uuid::Uuid;
 
 use super::shared;
 use crate::database::migrations_fingerprint;
@@ -27,7 +26,7 @@ impl TestDatabase {
     /// for such an error.
     pub async fn create() -> Self {
         let server = shared::server().await;
-        let name = format!("test_{}", Uuid::now_v7().simple());
+        let name = format!("test_{}", crate::ids::new_uuid().simple());
         let made = create(&server, &name).await;
         made.unwrap_or_else(|error| panic!("cannot create a test database: {error}"));
         Self { server, name }

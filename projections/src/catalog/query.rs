@@ -1,6 +1,6 @@
 //! Reads of the catalogue. Each is one statement, and sees one workspace.
 
-use sqlx::PgPool;
+use sqlx::{PgPool, Row};
 use toolroom_domain::{ToolId, WorkspaceId, tool::Kind};
 
 use super::row::{ToolRow, VersionRow};
@@ -193,6 +193,27 @@ pub async fn list(
     };
     let rows = rows.iter().map(ToolRow::read).collect::<Result<_, _>>()?;
     Ok(Page::cut(rows, &list.page, total))
+}
+
+/// The names of the tools that are not deleted, by number: the first `limit`.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn names(
+    pool: &PgPool,
+    workspace: WorkspaceId,
+    limit: i64,
+) -> Result<Vec<String>, sqlx::Error> {
+    let rows = read::fetch(pool, || {
+        let mut sql =
+            Statement::new("select t.name from projections.tools t where t.workspace_id = ");
+        sql.push_bind(workspace.uuid());
+        sql.push(" and not t.is_deleted order by t.number limit ");
+        sql.push_bind(limit);
+        sql
+    })
+    .await?;
+    rows.iter().map(|row| row.try_get("name")).collect()
 }
 
 fn tool_versions() -> Statement {

@@ -1,0 +1,133 @@
+//! Reads a request's JSON within its bounds.
+
+use axum::{body::Body, extract::Request};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde_json::{Map, Value};
+use toolroom_domain::{ErrorCode, Violation, limits::JSON_DEPTH};
+
+use super::{HttpOptions, Problem, media, nesting};
+
+/// The JSON object that a request's body holds.
+///
+/// # Errors
+/// When the body is not said to be JSON, is too large, too slow, too deep, or no object.
+pub(crate) async fn read_object(
+    request: Request,
+    options: &HttpOptions,
+) -> Result<Map<String, Value>, Problem> {
+    if !media::is_json(request.headers()) {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ErrorCode::InvalidRequest,
+            "the body must be JSON in UTF-8; send it with `Content-Type: application/json`",
+        ));
+    }
+    let (parts, body) = request.into_parts();
+    let bytes = read(&parts.headers, body, options).await?;
+    parse_object(&bytes)
+}
+
+async fn read(headers: &HeaderMap, body: Body, options: &HttpOptions) -> Result<Bytes, Problem> {
+    let limit = options.max_body_bytes;
+    // Told by the headers alone, so that a large body is not received only to be refused.
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        return Err(too_large(limit));
+    }
+    let collected = Limited::new(body, limit).collect();
+    match tokio::time::timeout(options.body_read_timeout, collected).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() || is_length_error(error.as_ref()) => {
+            Err(too_large(limit))
+        }
+        Ok(Err(_)) => Err(Problem::malformed("the body broke off")),
+        Err(_) => Err(Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            ErrorCode::InvalidRequest,
+            format!(
+                "the body did not arrive within {} s",
+                options.body_read_timeout.as_secs()
+            ),
+        )),
+    }
+}
+
+fn is_length_error(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(error.source(), |error| error.source())
+        .any(|error| error.is::<LengthLimitError>())
+}
+
+fn too_large(limit: usize) -> Problem {
+    Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorCode::PayloadTooLarge,
+        format!("the body must have at most {limit} bytes"),
+    )
+}
+
+/// A JSON object, refused before parsing if it nests too deep.
+pub(crate) fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
+    if nesting::json_is_deeper_than(JSON_DEPTH, bytes) {
+        return Err(Problem::invalid(vec![Violation::new(
+            "",
+            format!("the JSON must nest at most {JSON_DEPTH} levels"),
+        )]));
+    }
+    match serde_json::from_slice(bytes) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(Value::Array(_)) => Err(Problem::malformed(
+            "the body must be one JSON object, not an array; send each request by itself",
+        )),
+        Ok(_) => Err(Problem::malformed("the body must be a JSON object")),
+        Err(error) => Err(Problem::malformed(format!(
+            "the body is no valid JSON: {}",
+            place_of(&error)
+        ))),
+    }
+}
+
+/// Where a text stops being JSON; never what stands there, which may be secret.
+fn place_of(error: &serde_json::Error) -> String {
+    let what = if error.is_eof() {
+        "it ends early"
+    } else {
+        "syntax error"
+    };
+    format!("{what} at line {}, column {}", error.line(), error.column())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deep_json_is_refused_before_it_is_parsed() {
+        let deep = format!("{}{}", "[".repeat(2_000_000), "]".repeat(2_000_000));
+        let problem = parse_object(deep.as_bytes()).unwrap_err();
+        assert_eq!(problem.code, ErrorCode::ValidationFailed);
+        let allowed = format!("{{\"a\":{}{}}}", "[".repeat(63), "]".repeat(63));
+        assert!(parse_object(allowed.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn broken_json_is_told_by_its_place_without_its_text() {
+        let problem = parse_object(b"{\"token\": s3cret}").unwrap_err();
+        assert!(
+            problem.message.contains("line 1, column"),
+            "{}",
+            problem.message
+        );
+        assert!(!problem.message.contains("s3cret"));
+    }
+
+    #[test]
+    fn only_an_object_is_a_request() {
+        for text in ["[]", "1", "\"a\"", "null", ""] {
+            assert!(parse_object(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Keeps one request, or many at once, from taking all there is.
+
+use std::{any::Any, sync::Arc};
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use http::StatusCode;
+use tokio::time::Instant;
+use toolroom_domain::ErrorCode;
+
+use super::{Problem, Shell};
+
+/// Turns away what is too much at once, and gives up what takes too long.
+pub(crate) async fn bounded(State(shell): State<Shell>, request: Request, next: Next) -> Response {
+    let Ok(_place) = Arc::clone(&shell.requests).try_acquire_owned() else {
+        return Problem::busy(format!(
+            "the server answers {} requests already; try again in a moment",
+            shell.options.max_concurrent_requests
+        ))
+        .into_response();
+    };
+    let timeout = shell.options.request_timeout;
+    match tokio::time::timeout(timeout, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            ErrorCode::ServiceUnavailable,
+            format!(
+                "the request was not answered within {} s; a command may still take effect, so repeat it under the same id",
+                timeout.as_secs()
+            ),
+        )
+        .into_response(),
+    }
+}
+
+/// What a request becomes whose handler panicked; the panic hook has logged why.
+pub(crate) fn after_panic(_: Box<dyn Any + Send + 'static>) -> Response {
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        ErrorCode::InternalError,
+        "internal error",
+    )
+    .into_response()
+}
+
+/// Measures each request by route, never by path: paths are without number.
+pub(crate) async fn measured(request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let method = method_label(request.method());
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
+    let response = next.run(request).await;
+    metrics::histogram!(
+        "toolroom_http_request_seconds",
+        "method" => method,
+        "route" => route,
+        "status" => response.status().as_str().to_owned(),
+    )
+    .record(started.elapsed());
+    response
+}
+
+/// Methods are the sender's words too; those that nobody serves share a label.
+fn method_label(method: &http::Method) -> &'static str {
+    match *method {
+        http::Method::GET => "GET",
+        http::Method::POST => "POST",
+        http::Method::PUT => "PUT",
+        http::Method::DELETE => "DELETE",
+        http::Method::HEAD => "HEAD",
+        _ => "other",
+    }
+}

@@ -1,0 +1,82 @@
+//! Makes of a request's headers what commands and queries need to know of their sender.
+
+use std::net::SocketAddr;
+
+use axum::{
+    Extension,
+    extract::{ConnectInfo, Request},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use toolroom_domain::{ErrorCode, Violation};
+use toolroom_eventlog::Position;
+
+use super::{Problem, request_id::RequestId};
+use crate::{auth, state::RequestContext};
+
+const MIN_POSITION: HeaderName = HeaderName::from_static("x-min-position");
+const POSITION: HeaderName = HeaderName::from_static("x-toolroom-position");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Characters of a program's name that are kept with its events; browsers send some 200.
+const USER_AGENT_CHARS: usize = 400;
+
+/// Gives each request its [`RequestContext`], and the answer to a command its position.
+pub(crate) async fn with_context(
+    Extension(request_id): Extension<RequestId>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let ip = peer.map(|ConnectInfo(peer)| peer.ip().to_string());
+    let context = match context(&request_id, request.headers(), ip) {
+        Ok(context) => context,
+        Err(problem) => return problem.into_response(),
+    };
+    let written = context.written.clone();
+    request.extensions_mut().insert(context);
+    let mut response = next.run(request).await;
+    if let Some(position) = written.get()
+        && let Ok(value) = HeaderValue::try_from(position.to_string())
+    {
+        response.headers_mut().insert(POSITION, value);
+    }
+    response
+}
+
+fn context(
+    request_id: &RequestId,
+    headers: &HeaderMap,
+    ip: Option<String>,
+) -> Result<RequestContext, Problem> {
+    let mut context = auth::identify(request_id);
+    context.ip = ip;
+    context.user_agent = headers
+        .get(http::header::USER_AGENT)
+        .and_then(|agent| agent.to_str().ok())
+        .map(|agent| agent.chars().take(USER_AGENT_CHARS).collect());
+    context.min_position = min_position(headers)?;
+    context.idempotency_key = match headers.get(IDEMPOTENCY_KEY) {
+        None => None,
+        Some(key) => Some(key.to_str().map(str::to_owned).map_err(|_| {
+            Problem::malformed("`Idempotency-Key` must hold only visible ASCII characters")
+        })?),
+    };
+    Ok(context)
+}
+
+fn min_position(headers: &HeaderMap) -> Result<Option<Position>, Problem> {
+    let Some(value) = headers.get(MIN_POSITION) else {
+        return Ok(None);
+    };
+    let text = value.to_str().unwrap_or_default();
+    text.parse().map(Some).map_err(|error| Problem {
+        violations: vec![Violation::new("X-Min-Position", format!("{error}"))],
+        ..Problem::new(
+            http::StatusCode::BAD_REQUEST,
+            ErrorCode::ValidationFailed,
+            format!("`X-Min-Position`: {error}"),
+        )
+    })
+}

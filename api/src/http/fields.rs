@@ -1,0 +1,103 @@
+//! Takes typed fields out of a JSON object and gathers everything that is wrong with it.
+
+use serde_json::{Map, Value};
+use toolroom_domain::Violation;
+
+/// A JSON object whose fields are taken out one by one; what is wrong is gathered, so that the
+/// sender learns all of it at once.
+pub(crate) struct Fields {
+    object: Map<String, Value>,
+    path: String,
+    taken: Vec<&'static str>,
+    violations: Vec<Violation>,
+}
+
+impl Fields {
+    /// The fields of the body itself.
+    pub(crate) fn new(object: Map<String, Value>) -> Self {
+        Self::under("", object)
+    }
+
+    /// The fields of an object that lies at `path`.
+    pub(crate) fn under(path: &str, object: Map<String, Value>) -> Self {
+        Self {
+            object,
+            path: path.to_owned(),
+            taken: Vec::new(),
+            violations: Vec::new(),
+        }
+    }
+
+    /// Notes something wrong with a field.
+    pub(crate) fn refuse(&mut self, field: &str, message: impl Into<String>) {
+        let violation = Violation::new(field, message).under(&self.path);
+        self.violations.push(violation);
+    }
+
+    /// A field as it is; none if it is absent.
+    pub(crate) fn any(&mut self, field: &'static str) -> Option<Value> {
+        self.taken.push(field);
+        self.object.remove(field)
+    }
+
+    /// A field that may be absent or null.
+    fn optional<T>(
+        &mut self,
+        field: &'static str,
+        kind: &str,
+        take: impl FnOnce(Value) -> Option<T>,
+    ) -> Option<T> {
+        match self.any(field) {
+            None | Some(Value::Null) => None,
+            Some(value) => {
+                let taken = take(value);
+                if taken.is_none() {
+                    self.refuse(field, format!("must be {kind}"));
+                }
+                taken
+            }
+        }
+    }
+
+    /// A text that may be absent or null.
+    pub(crate) fn text(&mut self, field: &'static str) -> Option<String> {
+        self.optional(field, "a string", |value| match value {
+            Value::String(text) => Some(text),
+            _ => None,
+        })
+    }
+
+    /// A truth value that may be absent or null.
+    pub(crate) fn flag(&mut self, field: &'static str) -> Option<bool> {
+        self.optional(field, "true or false", |value| value.as_bool())
+    }
+
+    /// An object that may be absent or null.
+    pub(crate) fn object(&mut self, field: &'static str) -> Option<Map<String, Value>> {
+        self.optional(field, "an object", |value| match value {
+            Value::Object(object) => Some(object),
+            _ => None,
+        })
+    }
+
+    /// Notes that a field is missing, unless something else is wrong with it already.
+    pub(crate) fn required<T>(&mut self, field: &'static str, value: Option<T>) -> Option<T> {
+        let path = Violation::new(field, "").under(&self.path).path;
+        if value.is_none() && !self.violations.iter().any(|found| found.path == path) {
+            self.refuse(field, "is required");
+        }
+        value
+    }
+
+    /// Everything that is wrong, fields left over included.
+    pub(crate) fn finish(mut self) -> Vec<Violation> {
+        let left: Vec<String> = self.object.keys().cloned().collect();
+        for field in left {
+            let known = self.taken.join(", ");
+            // The name of an unknown field is the sender's; a bounded part of it is enough.
+            let shown: String = field.chars().take(64).collect();
+            self.refuse(&shown, format!("is not known here; there are {known}"));
+        }
+        self.violations
+    }
+}

@@ -1,0 +1,155 @@
+//! `/graphql`: GraphQL over HTTP (the GraphQL Foundation's draft), over WebSockets
+//! (`graphql-transport-ws`) and over event streams (`graphql-sse`, distinct connections).
+
+mod request;
+mod response;
+mod session;
+mod sse;
+mod websocket;
+
+use async_graphql::{Executor, Request as GraphqlRequest, parser::types::OperationType};
+use axum::{
+    Extension, Router,
+    extract::{Request, State, WebSocketUpgrade, ws::rejection::WebSocketUpgradeRejection},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use toolroom_domain::ErrorCode;
+
+use super::{
+    Problem, Shell,
+    answer::GRAPHQL_PATH,
+    body,
+    media::{self, Answer},
+    request_id::RequestId,
+    shell::Place,
+};
+use crate::state::RequestContext;
+
+#[derive(Clone)]
+struct Endpoint<E> {
+    executor: E,
+    shell: Shell,
+}
+
+/// The endpoint, which asks `executor`.
+pub(crate) fn routes<E, S>(executor: E, shell: Shell) -> Router<S>
+where
+    E: Executor,
+    S: Clone + Send + Sync + 'static,
+{
+    let endpoint = Endpoint { executor, shell };
+    Router::new()
+        .route(GRAPHQL_PATH, get(by_get::<E>).post(by_post::<E>))
+        .with_state(endpoint)
+}
+
+async fn by_post<E: Executor>(
+    State(endpoint): State<Endpoint<E>>,
+    Extension(context): Extension<RequestContext>,
+    Extension(request_id): Extension<RequestId>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let answer = acceptable(request.headers())?;
+    let last_event = sse::last_event(request.headers())?;
+    let object = body::read_object(request, &endpoint.shell.options).await?;
+    let request = request::from_object(object)?;
+    endpoint
+        .answer(
+            request,
+            Method::POST,
+            answer,
+            last_event,
+            context,
+            &request_id,
+        )
+        .await
+}
+
+async fn by_get<E: Executor>(
+    State(endpoint): State<Endpoint<E>>,
+    Extension(context): Extension<RequestContext>,
+    Extension(request_id): Extension<RequestId>,
+    place: Option<Extension<Place>>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    if request.headers().contains_key(header::UPGRADE) {
+        let upgrade = upgrade.map_err(|error| Problem::malformed(error.body_text()))?;
+        let place = place.map(|Extension(place)| place);
+        return Ok(websocket::upgrade(
+            upgrade,
+            endpoint.executor,
+            context,
+            request_id,
+            &endpoint.shell,
+            place,
+        ));
+    }
+    let answer = acceptable(request.headers())?;
+    let last_event = sse::last_event(request.headers())?;
+    let query = request.uri().query().unwrap_or_default();
+    let request = request::from_query_string(query)?;
+    endpoint
+        .answer(
+            request,
+            Method::GET,
+            answer,
+            last_event,
+            context,
+            &request_id,
+        )
+        .await
+}
+
+fn acceptable(headers: &HeaderMap) -> Result<Answer, Problem> {
+    media::wanted(headers).ok_or_else(|| {
+        not_acceptable(
+            "answers are application/graphql-response+json, application/json or text/event-stream; accept one of them",
+        )
+    })
+}
+
+fn not_acceptable(message: &str) -> Problem {
+    Problem::new(
+        StatusCode::NOT_ACCEPTABLE,
+        ErrorCode::InvalidRequest,
+        message,
+    )
+}
+
+impl<E: Executor> Endpoint<E> {
+    async fn answer(
+        self,
+        mut request: GraphqlRequest,
+        method: Method,
+        answer: Answer,
+        last_event: Option<String>,
+        context: RequestContext,
+        request_id: &RequestId,
+    ) -> Result<Response, Problem> {
+        let kind = request::operation_type(&mut request);
+        if method == Method::GET && kind == Some(OperationType::Mutation) {
+            return Err(Problem::method_not_allowed(
+                HeaderValue::from_static("POST"),
+                "a mutation changes something, which GET must not; send it by POST",
+            ));
+        }
+        request.data.insert(context);
+        if answer == Answer::EventStream {
+            if let Some(last_event) = last_event {
+                request::resume_after(&mut request, &last_event);
+            }
+            let events = self.executor.execute_stream(request, None);
+            return Ok(sse::stream(events, request_id.clone(), &self.shell));
+        }
+        if kind == Some(OperationType::Subscription) {
+            return Err(not_acceptable(
+                "a subscription's answer is a stream; accept text/event-stream, or use a WebSocket with the protocol graphql-transport-ws",
+            ));
+        }
+        let response = self.executor.execute(request).await;
+        Ok(response::respond(response, answer, request_id).into_response())
+    }
+}

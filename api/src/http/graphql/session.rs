@@ -1,0 +1,228 @@
+//! The rules of `graphql-transport-ws` for one WebSocket, which the library leaves open.
+
+use std::{collections::HashSet, sync::Arc};
+
+use async_graphql::{Data, Executor, Request, Response, ServerError, http::ClientMessage};
+use futures::{
+    FutureExt as _, StreamExt as _,
+    stream::{self, BoxStream},
+};
+use serde::Deserialize;
+use tokio::sync::Semaphore;
+use toolroom_domain::{ErrorCode, limits::JSON_DEPTH};
+
+use super::{request, response};
+use crate::http::{Problem, nesting, request_id::RequestId};
+
+/// Why a WebSocket is closed: the protocol's code, and a reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Closing(pub u16, pub String);
+
+/// What one client has asked for and what it was told.
+#[derive(Default)]
+pub(super) struct Session {
+    initialised: bool,
+    acknowledged: bool,
+    active: HashSet<String>,
+    /// Completed by the client, whose completion the library is about to echo. An echo that came
+    /// after the id's next use would end that one.
+    stopping: HashSet<String>,
+}
+
+#[derive(Deserialize)]
+struct ServerMessage {
+    r#type: String,
+    id: Option<String>,
+}
+
+impl Session {
+    /// Whether the client may subscribe.
+    pub(super) fn is_acknowledged(&self) -> bool {
+        self.acknowledged
+    }
+
+    /// What the library shall be told of a client's message, if anything.
+    ///
+    /// # Errors
+    /// The close that the protocol demands.
+    pub(super) fn admit(&mut self, text: &[u8]) -> Result<Option<ClientMessage>, Closing> {
+        if nesting::json_is_deeper_than(JSON_DEPTH, text) {
+            return Err(invalid());
+        }
+        let message = ClientMessage::from_bytes(text).map_err(|_| invalid())?;
+        match &message {
+            ClientMessage::ConnectionInit { .. } => {
+                if std::mem::replace(&mut self.initialised, true) {
+                    return Err(Closing(4429, "Too many initialisation requests".into()));
+                }
+            }
+            ClientMessage::Start { id, .. } => {
+                if !self.acknowledged {
+                    return Err(Closing(4401, "Unauthorized".into()));
+                }
+                if !self.active.insert(id.clone()) {
+                    // A close frame's reason has at most 123 bytes.
+                    let id: String = id.chars().take(20).collect();
+                    return Err(Closing(4409, format!("Subscriber for {id} already exists")));
+                }
+            }
+            ClientMessage::Stop { id } => {
+                if !self.active.remove(id) {
+                    return Ok(None);
+                }
+                self.stopping.insert(id.clone());
+            }
+            ClientMessage::ConnectionTerminate => return Err(invalid()),
+            ClientMessage::Ping { .. } | ClientMessage::Pong { .. } => {}
+        }
+        Ok(Some(message))
+    }
+
+    /// Notes what the library answers; whether the client shall have it.
+    pub(super) fn note(&mut self, text: &str) -> bool {
+        // Payloads are not looked into.
+        if text.starts_with(r#"{"type":"next""#) {
+            return true;
+        }
+        let Ok(message) = serde_json::from_str::<ServerMessage>(text) else {
+            return true;
+        };
+        match (message.r#type.as_str(), message.id) {
+            ("connection_ack", _) => self.acknowledged = true,
+            ("complete", Some(id)) => {
+                if self.stopping.remove(&id) {
+                    return false;
+                }
+                self.active.remove(&id);
+            }
+            _ => {}
+        }
+        true
+    }
+}
+
+fn invalid() -> Closing {
+    Closing(4400, "Invalid message received".into())
+}
+
+/// An executor for one WebSocket: bounds its subscriptions and completes its errors.
+#[derive(Clone)]
+pub(super) struct SessionExecutor<E> {
+    pub(super) inner: E,
+    pub(super) places: Arc<Semaphore>,
+    pub(super) max_subscriptions: usize,
+    pub(super) request_id: RequestId,
+}
+
+impl<E: Executor> Executor for SessionExecutor<E> {
+    async fn execute(&self, request: Request) -> Response {
+        self.inner.execute(request).await
+    }
+
+    fn execute_stream(
+        &self,
+        request: Request,
+        session_data: Option<Arc<Data>>,
+    ) -> BoxStream<'static, Response> {
+        let request_id = self.request_id.clone();
+        let complete = move |mut response: Response| {
+            response::complete(&mut response, &request_id);
+            response
+        };
+        if let Err(problem) = request::check_depth(&request.query) {
+            return stream::once(async move { refused(&problem) })
+                .map(complete)
+                .boxed();
+        }
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            let problem = Problem::new(
+                http::StatusCode::TOO_MANY_REQUESTS,
+                ErrorCode::RateLimitExceeded,
+                format!(
+                    "this connection has {} subscriptions already; complete one or open another connection",
+                    self.max_subscriptions
+                ),
+            );
+            return stream::once(async move { refused(&problem) })
+                .map(complete)
+                .boxed();
+        };
+        let responses = self.inner.execute_stream(request, session_data);
+        let release = async move { drop(place) };
+        responses
+            .map(complete)
+            .chain(release.map(|()| stream::empty()).flatten_stream())
+            .boxed()
+    }
+}
+
+fn refused(problem: &Problem) -> Response {
+    let mut error = ServerError::new(problem.message.clone(), None);
+    error
+        .extensions
+        .get_or_insert_default()
+        .set("code", problem.code.as_str());
+    Response::from_errors(vec![error])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INIT: &[u8] = br#"{"type":"connection_init"}"#;
+    const COMPLETE: &[u8] = br#"{"type":"complete","id":"1"}"#;
+    const SUBSCRIBE: &[u8] = br#"{"type":"subscribe","id":"1","payload":{"query":"{a}"}}"#;
+
+    fn closing(session: &mut Session, text: &[u8]) -> Option<u16> {
+        session.admit(text).err().map(|closing| closing.0)
+    }
+
+    fn acknowledged() -> Session {
+        let mut session = Session::default();
+        assert!(session.admit(INIT).is_ok());
+        assert!(session.note(r#"{"type":"connection_ack"}"#));
+        session
+    }
+
+    #[test]
+    fn a_client_initialises_once_and_first() {
+        let mut session = Session::default();
+        assert_eq!(closing(&mut session, SUBSCRIBE), Some(4401));
+        assert_eq!(closing(&mut session, INIT), None);
+        assert_eq!(closing(&mut session, INIT), Some(4429));
+    }
+
+    #[test]
+    fn an_id_names_one_subscription_at_a_time() {
+        let mut session = acknowledged();
+        assert_eq!(closing(&mut session, SUBSCRIBE), None);
+        assert_eq!(closing(&mut session, SUBSCRIBE), Some(4409));
+        assert!(session.note(r#"{"type":"complete","id":"1"}"#));
+        assert_eq!(closing(&mut session, SUBSCRIBE), None);
+    }
+
+    #[test]
+    fn the_echo_of_a_completion_does_not_end_the_ids_next_use() {
+        let mut session = acknowledged();
+        assert_eq!(closing(&mut session, SUBSCRIBE), None);
+        assert!(session.admit(COMPLETE).is_ok_and(|told| told.is_some()));
+        assert_eq!(closing(&mut session, SUBSCRIBE), None);
+        assert!(!session.note(r#"{"type":"complete","id":"1"}"#));
+        assert_eq!(closing(&mut session, SUBSCRIBE), Some(4409));
+    }
+
+    #[test]
+    fn completing_what_is_not_there_is_nothing() {
+        let mut session = acknowledged();
+        assert!(session.admit(COMPLETE).is_ok_and(|told| told.is_none()));
+    }
+
+    #[test]
+    fn what_is_no_message_closes() {
+        let mut session = acknowledged();
+        assert_eq!(closing(&mut session, b"hello"), Some(4400));
+        assert_eq!(closing(&mut session, br#"{"type":"dance"}"#), Some(4400));
+        let deep = format!(r#"{{"type":"ping","payload":{}"#, "[".repeat(100_000));
+        assert_eq!(closing(&mut session, deep.as_bytes()), Some(4400));
+    }
+}

@@ -1,0 +1,45 @@
+//! What connections, requests and subscriptions of one server share.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::HttpOptions;
+
+/// What connections, requests and subscriptions of one server share. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Shell {
+    /// The bounds that are kept.
+    pub options: Arc<HttpOptions>,
+    /// Ends everything, in order.
+    pub shutdown: CancellationToken,
+    /// WebSockets: HTTP forgets a connection once it is upgraded.
+    pub(crate) sockets: TaskTracker,
+    pub(crate) connections: Arc<Semaphore>,
+    pub(crate) requests: Arc<Semaphore>,
+}
+
+impl Shell {
+    /// The shell of a server that ends with `shutdown`.
+    pub fn new(options: HttpOptions, shutdown: CancellationToken) -> Self {
+        Self {
+            connections: Arc::new(Semaphore::new(options.max_connections)),
+            requests: Arc::new(Semaphore::new(options.max_concurrent_requests)),
+            options: Arc::new(options),
+            shutdown,
+            sockets: TaskTracker::new(),
+        }
+    }
+}
+
+/// A connection's place among [`HttpOptions::max_connections`]; what outlives its HTTP part, as a
+/// WebSocket does, holds on to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Place(#[allow(dead_code, reason = "held, not read")] Arc<OwnedSemaphorePermit>);
+
+impl Place {
+    pub(crate) fn new(permit: OwnedSemaphorePermit) -> Self {
+        Self(Arc::new(permit))
+    }
+}

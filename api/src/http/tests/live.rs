@@ -1,0 +1,264 @@
+//! Connections that stay: WebSockets, event streams, and how a server leaves them.
+
+use std::{net::SocketAddr, time::Duration};
+
+use futures::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream,
+    tungstenite::{Message, client::IntoClientRequest as _},
+};
+
+use super::support::*;
+use crate::http::{HttpOptions, Shell, serve};
+
+/// Longer than anything here takes; reached only by a fault.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Server {
+    address: SocketAddr,
+    shell: Shell,
+    served: JoinHandle<std::io::Result<()>>,
+}
+
+impl Server {
+    async fn start(options: HttpOptions) -> Self {
+        let (router, shell) = router_with(options);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = shell.clone();
+        let served = tokio::spawn(async move { serve(vec![listener], router, &serving).await });
+        Self {
+            address,
+            shell,
+            served,
+        }
+    }
+
+    async fn socket(&self, protocol: &str) -> Socket {
+        let url = format!("ws://{}/graphql", self.address);
+        let mut request = url.into_client_request().unwrap();
+        request
+            .headers_mut()
+            .insert("sec-websocket-protocol", protocol.parse().unwrap());
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let stream = MaybeTlsStream::Plain(stream);
+        let opened = tokio_tungstenite::client_async(request, stream).await;
+        Socket(opened.unwrap().0)
+    }
+
+    async fn acknowledged(&self) -> Socket {
+        let mut socket = self.socket("graphql-transport-ws").await;
+        socket.send(json!({"type": "connection_init"})).await;
+        assert_eq!(socket.receive().await, json!({"type": "connection_ack"}));
+        socket
+    }
+
+    async fn stop(self) {
+        self.shell.shutdown.cancel();
+        let ended = tokio::time::timeout(PATIENCE, self.served).await;
+        ended.unwrap().unwrap().unwrap();
+    }
+}
+
+struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Socket {
+    async fn send(&mut self, message: Value) {
+        self.0
+            .send(Message::text(message.to_string()))
+            .await
+            .unwrap();
+    }
+
+    async fn subscribe(&mut self, id: &str, query: &str) {
+        let payload = json!({ "query": query });
+        self.send(json!({"type": "subscribe", "id": id, "payload": payload}))
+            .await;
+    }
+
+    async fn frame(&mut self) -> Option<Message> {
+        loop {
+            let frame = tokio::time::timeout(PATIENCE, self.0.next()).await.unwrap();
+            match frame {
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                other => return other.and_then(Result::ok),
+            }
+        }
+    }
+
+    async fn receive(&mut self) -> Value {
+        match self.frame().await {
+            Some(Message::Text(text)) => serde_json::from_str(&text).unwrap(),
+            other => panic!("no message: {other:?}"),
+        }
+    }
+
+    async fn closed_with(&mut self) -> u16 {
+        loop {
+            match self.frame().await {
+                Some(Message::Close(Some(frame))) => return frame.code.into(),
+                Some(Message::Text(_)) => {}
+                other => panic!("closed without a code: {other:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_subscription_tells_its_events_and_ends() {
+    let server = Server::start(HttpOptions::default()).await;
+    let mut socket = server.acknowledged().await;
+    socket.send(json!({"type": "ping"})).await;
+    assert_eq!(socket.receive().await, json!({"type": "pong"}));
+    socket
+        .subscribe("a", "subscription { ticks { position } }")
+        .await;
+    for position in ["1", "2", "3"] {
+        let payload = json!({"data": {"ticks": {"position": position}}});
+        assert_eq!(
+            socket.receive().await,
+            json!({"type": "next", "id": "a", "payload": payload})
+        );
+    }
+    assert_eq!(
+        socket.receive().await,
+        json!({"type": "complete", "id": "a"})
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_breaks_the_protocol_is_closed_with_its_code() {
+    let server = Server::start(tight()).await;
+    let mut silent = server.socket("graphql-transport-ws").await;
+    assert_eq!(silent.closed_with().await, 4408);
+    let mut hasty = server.socket("graphql-transport-ws").await;
+    hasty.subscribe("a", "{ hello }").await;
+    assert_eq!(hasty.closed_with().await, 4401);
+    let mut twice = server.acknowledged().await;
+    twice.send(json!({"type": "connection_init"})).await;
+    assert_eq!(twice.closed_with().await, 4429);
+    let mut doubled = server.acknowledged().await;
+    doubled.subscribe("a", "subscription { never }").await;
+    doubled.subscribe("a", "subscription { never }").await;
+    assert_eq!(doubled.closed_with().await, 4409);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_of_another_protocol_is_told_so() {
+    let server = Server::start(tight()).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let request = format!(
+        "GET /graphql HTTP/1.1\r\nHost: {}\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\
+         Sec-WebSocket-Protocol: graphql-ws\r\n\r\n",
+        server.address
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer));
+    read.await.unwrap().unwrap();
+    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+    let frame = &answer[end.unwrap() + 4..];
+    assert_eq!(frame[0], 0x88, "a close frame");
+    assert_eq!(u16::from_be_bytes([frame[2], frame[3]]), 4406);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_socket_has_a_bounded_number_of_subscriptions() {
+    let server = Server::start(tight()).await;
+    let mut socket = server.acknowledged().await;
+    socket.subscribe("a", "subscription { never }").await;
+    socket.subscribe("b", "subscription { never }").await;
+    socket.subscribe("c", "subscription { never }").await;
+    let refused = socket.receive().await;
+    assert_eq!(refused["id"], "c");
+    let code = &refused["payload"]["errors"][0]["extensions"]["code"];
+    assert_eq!(code, "RATE_LIMIT_EXCEEDED");
+    assert_eq!(socket.receive().await["type"], "complete");
+    socket.send(json!({"type": "complete", "id": "a"})).await;
+    socket.subscribe("d", "{ hello }").await;
+    let answer = socket.receive().await;
+    assert_eq!(
+        answer["payload"]["data"]["hello"], "hello world",
+        "{answer}"
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_ends_says_so_to_its_sockets() {
+    let server = Server::start(HttpOptions::default()).await;
+    let mut socket = server.acknowledged().await;
+    socket.subscribe("a", "subscription { never }").await;
+    let shell = server.shell.clone();
+    shell.shutdown.cancel();
+    assert_eq!(socket.closed_with().await, 1001);
+    drop(socket);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_event_stream_ends_with_its_server() {
+    let server = Server::start(HttpOptions::default()).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let request = format!(
+        "GET /graphql?query=subscription%7Bnever%7D HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n\r\n",
+        server.address
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200");
+    server.stop().await;
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).await.unwrap();
+    assert!(!rest.contains("complete"), "it is to come back: {rest}");
+}
+
+#[tokio::test]
+async fn a_connection_that_sends_no_request_is_closed() {
+    let server = Server::start(HttpOptions {
+        header_read_timeout: Duration::from_millis(50),
+        ..HttpOptions::default()
+    })
+    .await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost:").await.unwrap();
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer));
+    assert!(read.await.is_ok(), "the server hung on");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn connections_beyond_the_bound_wait_their_turn() {
+    let server = Server::start(HttpOptions {
+        max_connections: 1,
+        ..HttpOptions::default()
+    })
+    .await;
+    let first = server.acknowledged().await;
+    let mut second = TcpStream::connect(server.address).await.unwrap();
+    let request = format!(
+        "GET /graphql?query=%7Bhello%7D HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+        server.address
+    );
+    second.write_all(request.as_bytes()).await.unwrap();
+    let mut byte = [0; 1];
+    let early = tokio::time::timeout(Duration::from_millis(200), second.read(&mut byte)).await;
+    assert!(early.is_err(), "answered while the socket holds the place");
+    drop(first);
+    let mut answer = String::new();
+    second.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.contains("hello world"), "{answer}");
+    server.stop().await;
+}

@@ -1,0 +1,475 @@
+//! Jobs: run, submitted, watched, ended.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+use toolroom_domain::{
+    ErrorCode, JobId, WorkspaceId,
+    job::{self, Command, Job, Request, ToolRef, seal_context},
+    port::RunRequest,
+    tool::{self, Definition},
+};
+use toolroom_eventlog::{
+    CommandContext, Executed, Position,
+    command::{NamedCommand, Target},
+    ids,
+    vault::Opened,
+};
+use toolroom_projections::{
+    Page,
+    jobs::{self, ListJobs},
+};
+
+use super::{
+    directory::Entry,
+    settle::{JOBS, after_command, before_read},
+};
+use crate::{
+    error::ApiError,
+    state::{AppState, READ_YOUR_WRITES, RequestContext},
+};
+
+mod view;
+
+pub use view::{JobView, LastEvent};
+
+/// How long `executeTool` waits when it is not told, in milliseconds.
+pub const DEFAULT_WAIT_MS: u64 = 30_000;
+
+/// How long `executeTool` waits at the most, in milliseconds: what proxies let a request take.
+pub const MAX_WAIT_MS: u64 = 300_000;
+
+/// The one action of a tool that is no connector.
+pub const RUN_ACTION: &str = "run";
+
+/// Which tool to run. A text is looked up by id, by number and by name, in that order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum ToolSelector {
+    /// By id, number or name.
+    Any(String),
+    /// By name alone.
+    Name(String),
+}
+
+/// What to run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Call {
+    /// Which tool.
+    pub tool: ToolSelector,
+    /// Which version; the newest if left out.
+    pub version: Option<u32>,
+    /// Which of the tool's actions.
+    pub action: Option<String>,
+    /// What the tool is given.
+    pub input: Value,
+    /// Whether it is a rehearsal.
+    pub is_test: bool,
+}
+
+/// A call whose tool is found and whose input fits.
+struct Accepted {
+    tool: Arc<Entry>,
+    version: u32,
+    definition: Arc<Definition>,
+}
+
+async fn accept(state: &AppState, ctx: &RequestContext, call: &Call) -> Result<Accepted, ApiError> {
+    let tool = match &call.tool {
+        ToolSelector::Any(text) => state.directory.find(ctx.workspace, text).await?,
+        ToolSelector::Name(name) => state.directory.by_name(ctx.workspace, name).await?,
+    };
+    must_run(&tool)?;
+    if let Some(action) = call.action.as_deref().filter(|a| *a != RUN_ACTION) {
+        let error = ApiError::invalid_field("action", "is not one of the tool's: it has `run`");
+        return Err(error.with_candidates_for(action, [RUN_ACTION.to_owned()]));
+    }
+    let version = call.version.unwrap_or(tool.version);
+    let definition = state.directory.definition(&tool, version).await?;
+    state
+        .checker
+        .check_input(tool.id, version, &definition, &call.input)
+        .map_err(|found| {
+            ApiError::invalid(found.into_iter().map(|v| v.under("input")).collect())
+        })?;
+    Ok(Accepted {
+        tool,
+        version,
+        definition,
+    })
+}
+
+fn must_run(tool: &Entry) -> Result<(), ApiError> {
+    if tool.is_deleted {
+        return Err(ApiError::refused(&tool::Error::Deleted));
+    }
+    if !tool.is_active {
+        return Err(ApiError::new(
+            ErrorCode::Conflict,
+            format!(
+                "the tool `{}` is not active; let it run with `setToolActive`",
+                tool.name
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// Runs a tool and waits for its end, or for `timeout_ms`: then the job is returned as it is. A
+/// tool that fails is a job that failed, no error.
+///
+/// # Errors
+/// When the call is not accepted: nothing was run.
+pub async fn execute(
+    state: &AppState,
+    ctx: &RequestContext,
+    call: Call,
+    timeout_ms: Option<u64>,
+    command_id: Option<&str>,
+) -> Result<JobView, ApiError> {
+    let wait = timeout_ms.unwrap_or(DEFAULT_WAIT_MS);
+    if !(1..=MAX_WAIT_MS).contains(&wait) {
+        let problem = format!("must be from 1 to {MAX_WAIT_MS}");
+        return Err(ApiError::invalid_field("timeoutMs", problem));
+    }
+    let command = ctx.command(command_id, "executeTool", &call)?;
+    if let Some(first) = state.log.bus.recall::<Job>(&command).await? {
+        return settled(state, ctx, first).await;
+    }
+    let accepted = accept(state, ctx, &call).await?;
+    let request = RunRequest {
+        job: JobId::from_uuid(ids::new_uuid()),
+        workspace: ctx.workspace,
+        tool: accepted.tool.id,
+        version: accepted.version,
+        definition: accepted.definition,
+        action: call.action,
+        input: call.input,
+        is_test: call.is_test,
+        actor: ctx.actor.clone(),
+        named: command
+            .named
+            .map(|NamedCommand { id, request }| (id, request)),
+        correlation_id: ctx.request_id.clone(),
+        ip: ctx.ip.clone(),
+        user_agent: ctx.user_agent.clone(),
+    };
+    let outcome = state
+        .runner
+        .run(request, Duration::from_millis(wait))
+        .await?;
+    after_command(state, ctx, Some(outcome.global_seq), JOBS).await?;
+    JobView::of_aggregate(&outcome.job, LastEvent::Written(outcome.global_seq))
+}
+
+/// Submits a run for the background.
+///
+/// # Errors
+/// When the call is not accepted: nothing will be run.
+pub async fn submit(
+    state: &AppState,
+    ctx: &RequestContext,
+    call: Call,
+    run_at: Option<Timestamp>,
+    priority: i32,
+    command_id: Option<&str>,
+) -> Result<JobView, ApiError> {
+    let command = ctx.command(command_id, "submitJob", &(&call, run_at, priority))?;
+    if let Some(first) = state.log.bus.recall::<Job>(&command).await? {
+        return settled(state, ctx, first).await;
+    }
+    let accepted = accept(state, ctx, &call).await?;
+    let tool = ToolRef {
+        id: accepted.tool.id,
+        version: accepted.version,
+        kind: accepted.definition.config.kind(),
+    };
+    let asked = Asked {
+        tool,
+        action: call.action,
+        input: call.input,
+        is_test: call.is_test,
+        priority,
+        run_at,
+        rerun_of: None,
+    };
+    request(state, ctx, asked, &command).await
+}
+
+/// A run for the background, its input in the clear.
+struct Asked {
+    tool: ToolRef,
+    action: Option<String>,
+    input: Value,
+    is_test: bool,
+    priority: i32,
+    run_at: Option<Timestamp>,
+    rerun_of: Option<JobId>,
+}
+
+async fn request(
+    state: &AppState,
+    ctx: &RequestContext,
+    asked: Asked,
+    command: &CommandContext,
+) -> Result<JobView, ApiError> {
+    let id = JobId::from_uuid(ids::new_uuid());
+    let input = state
+        .log
+        .vault
+        .seal(ctx.workspace, &seal_context(id, "input"), &asked.input)
+        .await?;
+    let request = Command::Request(Box::new(Request {
+        id,
+        workspace: ctx.workspace,
+        tool: asked.tool,
+        action: asked.action,
+        input,
+        is_test: asked.is_test,
+        priority: asked.priority,
+        run_at: asked.run_at,
+        rerun_of: asked.rerun_of,
+        at: state.clock.now(),
+    }));
+    let target = Target::New(id.to_string());
+    let executed = state.log.bus.execute(target, request, command).await?;
+    settled(state, ctx, executed).await
+}
+
+/// Ends a job, running or not.
+///
+/// # Errors
+/// When there is no such job, or it has ended otherwise.
+pub async fn cancel(
+    state: &AppState,
+    ctx: &RequestContext,
+    job: JobId,
+    command_id: Option<&str>,
+) -> Result<JobView, ApiError> {
+    let sender = ctx.command(command_id, "cancelJob", &job)?;
+    let at = state.clock.now();
+    act(
+        state,
+        ctx,
+        job,
+        Command::Cancel { reason: None, at },
+        &sender,
+    )
+    .await
+}
+
+/// Tries a failed job again, with the same input and version.
+///
+/// # Errors
+/// When there is no such job, or it has not failed.
+pub async fn retry(
+    state: &AppState,
+    ctx: &RequestContext,
+    job: JobId,
+    command_id: Option<&str>,
+) -> Result<JobView, ApiError> {
+    let sender = ctx.command(command_id, "retryJob", &job)?;
+    let at = state.clock.now();
+    act(state, ctx, job, Command::Retry { run_at: at, at }, &sender).await
+}
+
+async fn act(
+    state: &AppState,
+    ctx: &RequestContext,
+    job: JobId,
+    command: Command,
+    sender: &CommandContext,
+) -> Result<JobView, ApiError> {
+    let target = Target::Existing(job.to_string());
+    let executed = state
+        .log
+        .bus
+        .execute(target, command, sender)
+        .await
+        .map_err(|error| of_job(error.into(), job))?;
+    settled(state, ctx, executed).await
+}
+
+/// Runs a past job again in the background, with the tool version and the input it had then.
+///
+/// # Errors
+/// When there is no such job, its input was erased, or its tool may not run.
+pub async fn rerun(
+    state: &AppState,
+    ctx: &RequestContext,
+    job: JobId,
+    command_id: Option<&str>,
+) -> Result<JobView, ApiError> {
+    let command = ctx.command(command_id, "rerunJob", &job)?;
+    if let Some(first) = state.log.bus.recall::<Job>(&command).await? {
+        return settled(state, ctx, first).await;
+    }
+    let loaded = state
+        .log
+        .bus
+        .load::<Job>(ctx.workspace, &job.to_string())
+        .await
+        .map_err(|error| of_job(error.into(), job))?;
+    let past = JobView::of_aggregate(&loaded.aggregate, LastEvent::Newest)?;
+    let Opened::Value(input) = open(state, ctx.workspace, job, "input", &past.input).await? else {
+        let error = ApiError::new(
+            ErrorCode::Conflict,
+            "the job's input was erased; submit a new job with an input",
+        );
+        return Err(of_job(error, job));
+    };
+    let tool = state.directory.by_id(ctx.workspace, past.tool.id).await?;
+    must_run(&tool)?;
+    let asked = Asked {
+        tool: past.tool,
+        action: past.action,
+        input,
+        is_test: past.is_test,
+        priority: past.priority,
+        run_at: None,
+        rerun_of: Some(job),
+    };
+    request(state, ctx, asked, &command).await
+}
+
+async fn settled(
+    state: &AppState,
+    ctx: &RequestContext,
+    executed: Executed<Job>,
+) -> Result<JobView, ApiError> {
+    after_command(state, ctx, executed.global_seq, JOBS).await?;
+    // A repeated command answers with the job as it is now, whose last event may be a later one.
+    let last_event = match executed.global_seq {
+        Some(global_seq) if !executed.repeated => LastEvent::Written(global_seq),
+        _ => LastEvent::Newest,
+    };
+    JobView::of_aggregate(&executed.after.aggregate, last_event)
+}
+
+fn of_job(mut error: ApiError, job: JobId) -> ApiError {
+    error.job_id = Some(job);
+    error
+}
+
+/// A job by its id, from the log itself where the read model does not show its newest state.
+///
+/// # Errors
+/// When the workspace has no such job, or the database does not answer.
+pub async fn get(state: &AppState, ctx: &RequestContext, id: JobId) -> Result<JobView, ApiError> {
+    before_read(state, ctx, JOBS).await?;
+    let pool = state.log.database.pool();
+    let row = jobs::query::by_id(pool, ctx.workspace, id).await?;
+    if let Some(row) = row.filter(|_| !state.projections.holds_back(JOBS)) {
+        return Ok(row.into());
+    }
+    let loaded = state
+        .log
+        .bus
+        .load::<Job>(ctx.workspace, &id.to_string())
+        .await?;
+    JobView::of_aggregate(&loaded.aggregate, LastEvent::Newest)
+}
+
+/// The jobs of the workspace, the newest first.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn list(
+    state: &AppState,
+    ctx: &RequestContext,
+    list: &ListJobs,
+) -> Result<Page<JobView>, ApiError> {
+    before_read(state, ctx, JOBS).await?;
+    let page = jobs::query::list(state.log.database.pool(), ctx.workspace, list).await?;
+    Ok(Page {
+        rows: page.rows.into_iter().map(JobView::from).collect(),
+        has_next: page.has_next,
+        has_previous: page.has_previous,
+        total_count: page.total_count,
+    })
+}
+
+/// Where a job's last event is.
+///
+/// # Errors
+/// When it is not in the log's order yet, or the database does not answer.
+pub async fn last_event(state: &AppState, job: &JobView) -> Result<Position, ApiError> {
+    let position = match job.last_event {
+        LastEvent::At(position) => Some(position),
+        LastEvent::Written(global_seq) => {
+            state
+                .log
+                .feed
+                .position_of(global_seq, READ_YOUR_WRITES)
+                .await?
+        }
+        LastEvent::Newest => {
+            let id = job.id.to_string();
+            let feed = &state.log.feed;
+            let events = feed
+                .read_stream(job.workspace, "job", &id, i64::MAX)
+                .await?;
+            events.last().map(|event| event.position)
+        }
+    };
+    let position = position.ok_or_else(|| {
+        ApiError::not_yet(
+            "the job's last event has no place in the log yet; read it again in a moment",
+        )
+    })?;
+    state.position(position).await
+}
+
+/// What a job was given, or the word `erased`.
+///
+/// # Errors
+/// When the vault cannot be read.
+pub async fn input(state: &AppState, job: &JobView) -> Result<Value, ApiError> {
+    let opened = open(state, job.workspace, job.id, "input", &job.input).await?;
+    Ok(opened.into_value())
+}
+
+/// What a job gave back, or the word `erased`.
+///
+/// # Errors
+/// When the vault cannot be read.
+pub async fn output(state: &AppState, job: &JobView) -> Result<Option<Value>, ApiError> {
+    match &job.output {
+        None => Ok(None),
+        Some(sealed) => {
+            let opened = open(state, job.workspace, job.id, "output", sealed).await?;
+            Ok(Some(opened.into_value()))
+        }
+    }
+}
+
+/// What the tool said of a failure of this job, or the word `erased`.
+///
+/// # Errors
+/// When the vault cannot be read.
+pub async fn failure_details(
+    state: &AppState,
+    workspace: WorkspaceId,
+    job: JobId,
+    failure: &job::Failure,
+) -> Result<Option<Value>, ApiError> {
+    match &failure.details {
+        None => Ok(None),
+        Some(sealed) => {
+            let opened = open(state, workspace, job, "error", sealed).await?;
+            Ok(Some(opened.into_value()))
+        }
+    }
+}
+
+async fn open(
+    state: &AppState,
+    workspace: WorkspaceId,
+    job: JobId,
+    field: &str,
+    sealed: &toolroom_domain::Sealed,
+) -> Result<Opened, ApiError> {
+    let context = seal_context(job, field);
+    Ok(state.log.vault.open(workspace, &context, sealed).await?)
+}

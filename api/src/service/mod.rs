@@ -1,0 +1,11 @@
+//! What GraphQL and REST both do: commands and reads in one place, in no contract's shape.
+//!
+//! Every function takes the state and the request's context, and answers with rows of the read
+//! models, or with what the aggregate itself says where a read model is behind.
+
+pub mod audit;
+pub(crate) mod directory;
+pub mod jobs;
+pub(crate) mod past;
+pub mod settle;
+pub mod tools;

@@ -1,0 +1,64 @@
+//! Read your own writes: how commands and reads wait for the read models.
+
+use crate::{
+    error::ApiError,
+    state::{AppState, READ_YOUR_WRITES, RequestContext},
+};
+
+/// The follower that keeps the catalogue.
+pub const CATALOG: &str = "catalog";
+/// The follower that keeps the list of jobs.
+pub const JOBS: &str = "jobs";
+/// The follower that keeps the audit's index.
+pub const AUDIT: &str = "audit";
+
+/// Waits until `follower` has what a command wrote; says where that is. None when it takes longer
+/// than [`READ_YOUR_WRITES`], which is the read model's trouble, not the command's.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn after_command(
+    state: &AppState,
+    ctx: &RequestContext,
+    global_seq: Option<i64>,
+    follower: &str,
+) -> Result<Option<i64>, ApiError> {
+    let Some(global_seq) = global_seq else {
+        return Ok(None);
+    };
+    let deadline = tokio::time::Instant::now() + READ_YOUR_WRITES;
+    let written = state.log.feed.position_of(global_seq, READ_YOUR_WRITES);
+    let Some(position) = written.await? else {
+        return Ok(None);
+    };
+    ctx.written.note(state.position(position).await?);
+    let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+    let there = state.projections.wait_for(follower, position, left).await?;
+    Ok(there.then_some(position))
+}
+
+/// Waits until `follower` is as far as the request asks for.
+///
+/// # Errors
+/// When it does not come that far in time, when the position is of a log that is no more, or when
+/// the database does not answer.
+pub async fn before_read(
+    state: &AppState,
+    ctx: &RequestContext,
+    follower: &str,
+) -> Result<(), ApiError> {
+    let Some(wanted) = ctx.min_position else {
+        return Ok(());
+    };
+    let position = wanted.value_in(state.epoch().await?)?;
+    if state
+        .projections
+        .wait_for(follower, position, READ_YOUR_WRITES)
+        .await?
+    {
+        return Ok(());
+    }
+    Err(ApiError::not_yet(format!(
+        "the read model has not reached position {wanted} yet; try again in a moment"
+    )))
+}

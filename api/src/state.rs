@@ -1,0 +1,212 @@
+//! What every request shares, and what each brings.
+
+use std::{
+    ops::Deref,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use crate::{error::ApiError, followers::Followers, service::directory::Directory};
+use jiff::Timestamp;
+use serde::Serialize;
+use toolroom_domain::{
+    Actor, Clock, WorkspaceId,
+    limits::COMMAND_ID_CHARS,
+    port::{DefinitionChecker, Runner},
+};
+use toolroom_eventlog::{CommandContext, EventLog, Position, command::NamedCommand};
+
+/// How long a command waits for its own effect to be readable, and a read for the position that
+/// its sender asks for: far above the usual milliseconds, below what a client waits for.
+pub const READ_YOUR_WRITES: Duration = Duration::from_secs(5);
+
+/// What the operator sets of the API.
+#[derive(Clone, Debug)]
+pub struct ApiOptions {
+    /// Where clients reach the server, without a slash at the end; what endpoints are formed with.
+    pub public_url: String,
+    /// The version that `health` tells.
+    pub version: String,
+    /// When the server started.
+    pub started_at: Timestamp,
+}
+
+/// What the binary hands in.
+pub struct Parts {
+    /// The log, its commands and its vault.
+    pub log: EventLog,
+    /// The read models.
+    pub projections: Arc<dyn Followers>,
+    /// Runs calls on this node.
+    pub runner: Arc<dyn Runner>,
+    /// Knows what each kind of tool needs of its definition.
+    pub checker: Arc<dyn DefinitionChecker>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// What the operator sets.
+    pub options: ApiOptions,
+}
+
+/// What every request shares. Cheap to clone.
+#[derive(Clone)]
+pub struct AppState(Arc<Shared>);
+
+/// The parts and what is remembered of them.
+pub struct Shared {
+    parts: Parts,
+    /// Which tool a name means, and what its versions do.
+    pub(crate) directory: Directory,
+    epoch: tokio::sync::OnceCell<i32>,
+}
+
+impl Deref for Shared {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
+}
+
+impl Deref for AppState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl AppState {
+    /// The state of a server made of these parts.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(Shared {
+            directory: Directory::new(parts.log.clone()),
+            parts,
+            epoch: tokio::sync::OnceCell::new(),
+        }))
+    }
+
+    /// The log's epoch. It grows only with a recovery, which no running server lives through.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn epoch(&self) -> Result<i32, ApiError> {
+        self.epoch
+            .get_or_try_init(async || Ok(self.log.feed.head().await?.epoch))
+            .await
+            .copied()
+    }
+
+    /// A place in the log as clients hold it.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn position(&self, position: i64) -> Result<Position, ApiError> {
+        Ok(Position::new(self.epoch().await?, position))
+    }
+}
+
+/// Where the last command of a request wrote, for whoever answers the request.
+#[derive(Clone, Debug, Default)]
+pub struct Written(Arc<Mutex<Option<Position>>>);
+
+impl Written {
+    /// The newest position that the request wrote, once it can be read.
+    pub fn get(&self) -> Option<Position> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers a position, unless a newer one is known.
+    pub(crate) fn note(&self, position: Position) {
+        let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *newest = (*newest).max(Some(position));
+    }
+}
+
+/// Who asks, from where, and under which names.
+#[derive(Clone, Debug)]
+pub struct RequestContext {
+    /// The selected workspace.
+    pub workspace: WorkspaceId,
+    /// Who.
+    pub actor: Actor,
+    /// How the sender was recognised, such as `local`.
+    pub authenticated_by: &'static str,
+    /// The request's id: what answers, logs and the events it causes have in common.
+    pub request_id: String,
+    /// From which address.
+    pub ip: Option<String>,
+    /// With which program.
+    pub user_agent: Option<String>,
+    /// How far reads must be, from `X-Min-Position`.
+    pub min_position: Option<Position>,
+    /// The command id of commands that carry none, from `Idempotency-Key`.
+    pub idempotency_key: Option<String>,
+    /// Where the request wrote, for `X-Toolroom-Position`.
+    pub written: Written,
+}
+
+impl RequestContext {
+    /// The request of whoever reaches an embedded server's loopback address: the owner of the
+    /// workspace `default`.
+    pub fn local(request_id: impl Into<String>) -> Self {
+        Self {
+            workspace: WorkspaceId::DEFAULT,
+            actor: Actor::local_owner(),
+            authenticated_by: "local",
+            request_id: request_id.into(),
+            ip: None,
+            user_agent: None,
+            min_position: None,
+            idempotency_key: None,
+            written: Written::default(),
+        }
+    }
+
+    /// The sender of a command. `command_id` is the operation's own argument, before which
+    /// `Idempotency-Key` steps back; `operation` and `request` say what is asked, so that the same
+    /// id with another request is known.
+    ///
+    /// # Errors
+    /// When the command id is empty, too long or holds control characters.
+    pub fn command(
+        &self,
+        command_id: Option<&str>,
+        operation: &str,
+        request: &impl Serialize,
+    ) -> Result<CommandContext, ApiError> {
+        let named = match command_id.or(self.idempotency_key.as_deref()) {
+            None => None,
+            Some(id) => {
+                check_command_id(id)?;
+                let request =
+                    serde_json::to_vec(&(operation, request)).map_err(ApiError::internal)?;
+                Some(NamedCommand {
+                    id: id.to_owned(),
+                    request,
+                })
+            }
+        };
+        Ok(CommandContext {
+            workspace: self.workspace,
+            actor: self.actor.clone(),
+            named,
+            correlation_id: self.request_id.clone(),
+            causation_id: None,
+            ip: self.ip.clone(),
+            user_agent: self.user_agent.clone(),
+        })
+    }
+}
+
+fn check_command_id(id: &str) -> Result<(), ApiError> {
+    let problem = if id.is_empty() {
+        "must not be empty; leave it out where no repetition is meant".to_owned()
+    } else if id.chars().count() > COMMAND_ID_CHARS {
+        format!("must have at most {COMMAND_ID_CHARS} characters")
+    } else if id.chars().any(char::is_control) {
+        "must not hold control characters".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(ApiError::invalid_field("commandId", problem))
+}

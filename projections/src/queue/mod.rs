@@ -1,0 +1,94 @@
+//! Which jobs wait to be started, and which run: what the workers ask for.
+//!
+//! A job has a row from its request to its end. Claims and heartbeats are not here but in
+//! `operational.leases`, which no rebuild touches.
+
+mod apply;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use sqlx::PgConnection;
+use toolroom_eventlog::RecordedEvent;
+
+use crate::projection::{ApplyError, Projection, Tables};
+
+/// The projection's name.
+pub const NAME: &str = "queue";
+
+/// The jobs that have not ended.
+#[derive(Clone, Debug, Default)]
+pub struct Queue {
+    pending: Arc<AtomicBool>,
+}
+
+impl Queue {
+    /// Whether jobs have begun to wait since this was last asked. Set before they can be seen, so
+    /// to be asked after the projection has moved.
+    pub fn take_pending(&self) -> bool {
+        self.pending.swap(false, Ordering::AcqRel)
+    }
+}
+
+#[async_trait]
+impl Projection for Queue {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn version(&self) -> i32 {
+        1
+    }
+
+    fn aggregate_types(&self) -> &'static [&'static str] {
+        &["job"]
+    }
+
+    fn tables(&self) -> &'static [&'static str] {
+        &["queue"]
+    }
+
+    fn create(&self, tables: &Tables) -> Vec<String> {
+        let queue = tables.table("queue");
+        vec![
+            format!(
+                "create table {queue} (
+                     job_id       text primary key,
+                     workspace_id text not null,
+                     position     bigint not null,
+                     priority     integer not null,
+                     run_at       timestamptz not null,
+                     -- the latest attempt; 0 before the first
+                     attempt      integer not null,
+                     running      boolean not null,
+                     -- when the node that runs it counts as silent, unless it has sent a heartbeat
+                     lease_until  timestamptz
+                 )"
+            ),
+            format!(
+                "create index {} on {queue} (priority desc, position) where not running",
+                tables.index("queue_waiting")
+            ),
+            format!(
+                "create index {} on {queue} (lease_until) where running",
+                tables.index("queue_running")
+            ),
+        ]
+    }
+
+    async fn apply(
+        &self,
+        tx: &mut PgConnection,
+        tables: &Tables,
+        events: &[Arc<RecordedEvent>],
+    ) -> Result<(), ApplyError> {
+        let changes = apply::fold(events)?;
+        if changes.makes_wait() {
+            self.pending.store(true, Ordering::Release);
+        }
+        changes.write(tx, &tables.table("queue")).await
+    }
+}

@@ -1,0 +1,226 @@
+//! The queue as its events tell it.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use sqlx::{Connection as _, PgConnection, Row as _};
+use toolroom_domain::{
+    ErrorCategory, JobId, Sealed, ToolId, WorkspaceId,
+    job::{Event, Failure, ToolRef},
+    tool::Kind,
+};
+use toolroom_eventlog::{RecordedEvent, testing::TestDatabase};
+
+use super::Queue;
+use crate::projection::{Projection as _, Tables};
+
+const AT: Timestamp = Timestamp::UNIX_EPOCH;
+
+fn job(n: u128) -> JobId {
+    JobId::from_uuid(uuid::Uuid::from_u128(n))
+}
+
+fn sealed() -> Sealed {
+    Sealed {
+        key: 1,
+        data: String::new(),
+    }
+}
+
+fn requested(n: u128, priority: i32) -> (u128, Event) {
+    let event = Event::Requested {
+        id: job(n),
+        workspace: WorkspaceId::DEFAULT,
+        tool: ToolRef {
+            id: ToolId::from_uuid(uuid::Uuid::from_u128(7)),
+            version: 1,
+            kind: Kind::Native,
+        },
+        action: None,
+        input: sealed(),
+        is_test: false,
+        priority,
+        run_at: None,
+        rerun_of: None,
+        at: AT,
+    };
+    (n, event)
+}
+
+fn started(n: u128, attempt: u32) -> (u128, Event) {
+    let event = Event::Started {
+        attempt,
+        node: "n".to_owned(),
+        lease_ms: 30_000,
+        at: AT,
+    };
+    (n, event)
+}
+
+fn failed(n: u128, attempt: u32) -> (u128, Event) {
+    let error = Failure {
+        code: "TOOL_FAILED".to_owned(),
+        category: ErrorCategory::Unknown,
+        message: "no".to_owned(),
+        retryable: true,
+        details: None,
+    };
+    let event = Event::Failed {
+        attempt,
+        error,
+        duration_us: 1,
+        at: AT,
+    };
+    (n, event)
+}
+
+fn retry(n: u128, attempt: u32) -> (u128, Event) {
+    let run_at = AT + SignedDuration::from_secs(60);
+    let event = Event::RetryScheduled {
+        attempt,
+        run_at,
+        at: AT,
+    };
+    (n, event)
+}
+
+/// A queue that is told of events, batch by batch.
+struct Told {
+    queue: Queue,
+    tx: PgConnection,
+    position: i64,
+    _database: TestDatabase,
+}
+
+impl Told {
+    async fn new() -> Self {
+        let database = TestDatabase::create().await;
+        let mut tx = PgConnection::connect_with(&database.connect_options())
+            .await
+            .unwrap();
+        let queue = Queue::default();
+        for statement in queue.create(&Tables::serving(1)) {
+            sqlx::query(&statement).execute(&mut tx).await.unwrap();
+        }
+        Self {
+            queue,
+            tx,
+            position: 0,
+            _database: database,
+        }
+    }
+
+    async fn batch(&mut self, events: impl IntoIterator<Item = (u128, Event)>) {
+        let events: Vec<_> = events
+            .into_iter()
+            .map(|(n, event)| {
+                self.position += 1;
+                Arc::new(RecordedEvent {
+                    position: self.position,
+                    logged_at: AT,
+                    hash: [0; 32],
+                    aggregate_type: "job".to_owned(),
+                    aggregate_id: job(n).to_string(),
+                    sequence: self.position,
+                    event_type: toolroom_eventlog::DomainEvent::event_type(&event),
+                    event_version: "1.0".to_owned(),
+                    payload: serde_json::to_string(&event).unwrap(),
+                    metadata: "{}".to_owned(),
+                    global_seq: self.position,
+                    recorded_at: AT,
+                    workspace_id: WorkspaceId::DEFAULT.to_string(),
+                })
+            })
+            .collect();
+        let tables = Tables::serving(1);
+        self.queue
+            .apply(&mut self.tx, &tables, &events)
+            .await
+            .unwrap();
+    }
+
+    /// Each row as its job's number, attempt, whether it runs, and when it is due, in seconds.
+    async fn rows(&mut self) -> Vec<(u128, i32, bool, i64)> {
+        let rows = sqlx::query(
+            "select job_id, attempt, running, extract(epoch from run_at)::bigint as due
+             from projections.queue order by job_id",
+        )
+        .fetch_all(&mut self.tx)
+        .await
+        .unwrap();
+        rows.iter()
+            .map(|row| {
+                let id: JobId = row.get::<&str, _>("job_id").parse().unwrap();
+                (
+                    id.uuid().as_u128(),
+                    row.get("attempt"),
+                    row.get("running"),
+                    row.get("due"),
+                )
+            })
+            .collect()
+    }
+}
+
+#[tokio::test]
+async fn a_job_waits_runs_and_leaves() {
+    let mut told = Told::new().await;
+    told.batch([requested(1, 0)]).await;
+    assert_eq!(told.rows().await, [(1, 0, false, 0)]);
+    assert!(told.queue.take_pending() && !told.queue.take_pending());
+    told.batch([started(1, 1)]).await;
+    assert_eq!(told.rows().await, [(1, 1, true, 0)]);
+    told.batch([failed(1, 1)]).await;
+    assert_eq!(told.rows().await, []);
+    told.batch([retry(1, 2)]).await;
+    assert_eq!(told.rows().await, [(1, 1, false, 60)]);
+}
+
+#[tokio::test]
+async fn a_job_that_begins_and_ends_within_a_batch_leaves_no_trace() {
+    let mut told = Told::new().await;
+    told.batch([
+        requested(1, 0),
+        started(1, 1),
+        failed(1, 1),
+        requested(2, 0),
+        started(2, 1),
+    ])
+    .await;
+    assert_eq!(told.rows().await, [(2, 1, true, 0)]);
+    assert!(!told.queue.take_pending(), "nothing waits");
+}
+
+#[tokio::test]
+async fn batches_however_cut_leave_the_same() {
+    let story = || {
+        vec![
+            requested(1, 5),
+            requested(2, 0),
+            started(1, 1),
+            failed(1, 1),
+            retry(1, 2),
+            started(2, 1),
+            requested(3, 0),
+            started(1, 2),
+            failed(2, 1),
+        ]
+    };
+    // When a running job was due is of no more interest, and may differ.
+    let without_due = |rows: &[(u128, i32, bool, i64)]| -> Vec<_> {
+        rows.iter().map(|r| (r.0, r.1, r.2)).collect()
+    };
+    for cut in 0..story().len() {
+        let mut told = Told::new().await;
+        let mut events = story();
+        let rest = events.split_off(cut);
+        told.batch(events).await;
+        told.batch(rest).await;
+        let rows = told.rows().await;
+        assert_eq!(
+            without_due(&rows),
+            [(1, 2, true), (3, 0, false)],
+            "cut at {cut}"
+        );
+    }
+}

@@ -1,0 +1,301 @@
+//! What the database tells.
+
+use sqlx::{PgPool, Row as _};
+use toolroom_eventlog::{Vault, database::APP_ROLE};
+
+use super::Findings;
+use crate::{config::Config, database::Access, master_key};
+
+/// `create database … strategy wal_log`, and what else the SQL needs.
+const OLDEST_VERSION: i32 = 150_000;
+
+/// A transaction that is open this long keeps every follower waiting.
+const HORIZON_LIMIT_S: f64 = 10.0;
+
+/// A follower this many events behind does not keep up, or does not run.
+const LAG_LIMIT: i64 = 10_000;
+
+pub(super) async fn look(config: &Config, access: &Access, findings: &mut Findings) {
+    let pool = match access.pool().await {
+        Ok(pool) => pool,
+        Err(error) => {
+            findings.fault(
+                "database",
+                format_args!("{error:#}"),
+                "start the database, or correct DATABASE_URL",
+            );
+            return;
+        }
+    };
+    if let Err(error) = look_closer(config, &pool, findings).await {
+        findings.fault(
+            "database",
+            format_args!("it does not answer what it is asked: {error}"),
+            "run `toolroom migrate`; if that does not help, the message says what is wrong",
+        );
+    }
+    pool.close().await;
+}
+
+async fn look_closer(
+    config: &Config,
+    pool: &PgPool,
+    findings: &mut Findings,
+) -> Result<(), sqlx::Error> {
+    server(pool, findings).await?;
+    if !migrations(pool, findings).await? {
+        return Ok(());
+    }
+    role(pool, findings).await?;
+    cluster(pool, findings).await?;
+    horizon(pool, findings).await?;
+    followers(pool, findings).await?;
+    vault(config, pool, findings).await
+}
+
+async fn server(pool: &PgPool, findings: &mut Findings) -> Result<(), sqlx::Error> {
+    let row = sqlx::query(
+        "select current_setting('server_version_num')::int as number,
+                current_setting('server_version') as version,
+                current_setting('synchronous_commit') as commit,
+                current_setting('fsync') as fsync, current_setting('server_encoding') as encoding",
+    )
+    .fetch_one(pool)
+    .await?;
+    let version: &str = row.get("version");
+    if row.get::<i32, _>("number") < OLDEST_VERSION {
+        findings.fault(
+            "version",
+            format_args!("PostgreSQL {version}"),
+            "move to PostgreSQL 15 or newer",
+        );
+    } else {
+        findings.good("version", format_args!("PostgreSQL {version}"));
+    }
+    let encoding: &str = row.get("encoding");
+    if encoding != "UTF8" {
+        findings.fault(
+            "encoding",
+            encoding,
+            "create the database with encoding UTF8",
+        );
+    }
+    let (commit, fsync): (&str, &str) = (row.get("commit"), row.get("fsync"));
+    if commit == "off" || fsync == "off" {
+        findings.fault(
+            "durability",
+            format_args!("synchronous_commit is {commit}, fsync is {fsync}: a crash loses what was acknowledged"),
+            "set both to on",
+        );
+    } else {
+        findings.good("durability", "fsync and synchronous_commit are on");
+    }
+    Ok(())
+}
+
+/// Whether there is anything more to look at.
+async fn migrations(pool: &PgPool, findings: &mut Findings) -> Result<bool, sqlx::Error> {
+    let migrated: bool =
+        sqlx::query_scalar("select to_regclass('public._sqlx_migrations') is not null")
+            .fetch_one(pool)
+            .await?;
+    if !migrated {
+        findings.fault(
+            "migrations",
+            "none was applied",
+            "run `toolroom migrate`, or start the server",
+        );
+        return Ok(false);
+    }
+    let row = sqlx::query(
+        "select max(version) as last, bool_and(success) as success from _sqlx_migrations",
+    )
+    .fetch_one(pool)
+    .await?;
+    let last: Option<i64> = row.get("last");
+    let known = toolroom_eventlog::database::last_migration();
+    match last {
+        Some(last) if last == known && row.get::<Option<bool>, _>("success") == Some(true) => {
+            findings.good("migrations", format_args!("up to date ({last})"));
+            Ok(true)
+        }
+        Some(last) if last > known => {
+            findings.fault(
+                "migrations",
+                format_args!("the database is at {last}, this toolroom knows only {known}"),
+                "use a toolroom as new as the one that migrated it",
+            );
+            Ok(true)
+        }
+        last => {
+            findings.fault(
+                "migrations",
+                format_args!(
+                    "the database is at {}, {known} is needed",
+                    last.unwrap_or_default()
+                ),
+                "run `toolroom migrate`, or start the server",
+            );
+            Ok(false)
+        }
+    }
+}
+
+async fn role(pool: &PgPool, findings: &mut Findings) -> Result<(), sqlx::Error> {
+    let row = sqlx::query(
+        "select pg_has_role(current_user, $1, 'member') as member,
+                has_table_privilege($1, 'events', 'select, insert') as may_append,
+                has_table_privilege($1, 'events', 'update') or has_table_privilege($1, 'events', 'delete')
+                    or has_table_privilege($1, 'events', 'truncate') as may_change,
+                has_schema_privilege($1, 'projections', 'create') as may_project,
+                (select count(*) from pg_trigger
+                 where tgrelid in ('events'::regclass, 'event_log'::regclass)
+                   and not tgisinternal and tgenabled = 'O') as guards",
+    )
+    .bind(APP_ROLE)
+    .fetch_one(pool)
+    .await?;
+    let mut sound = true;
+    let mut check = |holds: bool, words: &str, mend: &str| {
+        if !holds {
+            sound = false;
+            findings.fault("roles", words, mend);
+        }
+    };
+    check(
+        row.get("member"),
+        "the connection's role may not become toolroom_app",
+        "as a superuser: grant toolroom_app to that role",
+    );
+    check(
+        row.get::<bool, _>("may_append") && row.get::<bool, _>("may_project"),
+        "toolroom_app lacks rights that the migrations gave it",
+        "grant select and insert on events, and create on the schema projections, to toolroom_app",
+    );
+    check(
+        !row.get::<bool, _>("may_change"),
+        "toolroom_app may change the log",
+        "revoke update, delete, truncate on events from toolroom_app",
+    );
+    check(
+        row.get::<i64, _>("guards") == 4,
+        "the triggers that keep the log append-only are off",
+        "alter table events enable trigger all; the same for event_log; then `toolroom verify`",
+    );
+    if sound {
+        findings.good(
+            "roles",
+            "the server may append to the log and not change it",
+        );
+    }
+    Ok(())
+}
+
+async fn cluster(pool: &PgPool, findings: &mut Findings) -> Result<(), sqlx::Error> {
+    let same: bool = sqlx::query_scalar(
+        "select s.system_identifier = c.system_identifier from sequencer_state s, pg_control_system() c",
+    )
+    .fetch_one(pool)
+    .await?;
+    if same {
+        findings.good("cluster", "the log was written in this cluster");
+    } else {
+        findings.fault(
+            "cluster",
+            "the log comes from another cluster, and was not taken up here yet",
+            "run `toolroom migrate`, or start the server",
+        );
+    }
+    Ok(())
+}
+
+async fn horizon(pool: &PgPool, findings: &mut Findings) -> Result<(), sqlx::Error> {
+    let row = sqlx::query(
+        "select coalesce(max(extract(epoch from clock_timestamp() - xact_start)), 0)::float8 as age_s,
+                (array_agg(pid order by xact_start))[1] as pid
+         from pg_stat_activity
+         where backend_xid is not null and pid <> pg_backend_pid()",
+    )
+    .fetch_one(pool)
+    .await?;
+    let age: f64 = row.get("age_s");
+    if age > HORIZON_LIMIT_S {
+        let pid: Option<i32> = row.get("pid");
+        findings.fault(
+            "horizon",
+            format_args!("a transaction of this cluster has been writing for {age:.0} s: nothing newer is sequenced"),
+            format_args!("end it; process {} holds it", pid.unwrap_or_default()),
+        );
+    } else {
+        findings.good("horizon", format_args!("{age:.1} s"));
+    }
+    let prepared: i64 = sqlx::query_scalar("select count(*) from pg_prepared_xacts")
+        .fetch_one(pool)
+        .await?;
+    if prepared > 0 {
+        findings.fault(
+            "horizon",
+            format_args!("{prepared} prepared transactions hold it until they are ended"),
+            "commit or roll back what pg_prepared_xacts shows",
+        );
+    }
+    Ok(())
+}
+
+async fn followers(pool: &PgPool, findings: &mut Findings) -> Result<(), sqlx::Error> {
+    let rows = sqlx::query(
+        "select c.follower, s.position - c.position as lag,
+                (select count(*) from dead_letters d where d.follower = c.follower and d.error is not null) as dead
+         from checkpoints c, sequencer_state s order by c.follower",
+    )
+    .fetch_all(pool)
+    .await?;
+    for row in rows {
+        let (follower, lag, dead): (&str, i64, i64) =
+            (row.get("follower"), row.get("lag"), row.get("dead"));
+        if dead > 0 {
+            findings.fault(
+                "projections",
+                format_args!("{follower} could not apply {dead} events"),
+                "the query `deadLetters` shows them; mend the cause, then `retryDeadLetter`",
+            );
+        }
+        if lag > LAG_LIMIT {
+            findings.fault(
+                "projections",
+                format_args!("{follower} is {lag} events behind"),
+                "start the server if none runs; else its log tells what holds it",
+            );
+        } else {
+            findings.good(
+                "projections",
+                format_args!("{follower} is {lag} events behind"),
+            );
+        }
+    }
+    Ok(())
+}
+
+async fn vault(config: &Config, pool: &PgPool, findings: &mut Findings) -> Result<(), sqlx::Error> {
+    if !master_key::is_in_use(pool).await? {
+        return Ok(());
+    }
+    match master_key::find(&config.master_key) {
+        Ok(Some(key)) => match Vault::new(pool.clone(), key).digest_key().await {
+            Ok(_) => findings.good("vault", "opens with the master key"),
+            Err(error) => findings.fault(
+                "vault",
+                error,
+                "put the right key back, from where you keep it",
+            ),
+        },
+        Ok(None) => findings.fault(
+            "vault",
+            "it holds keys that only the master key opens, and that is missing",
+            "put it back, or name it with `master_key_file`",
+        ),
+        // Told already.
+        Err(_) => {}
+    }
+    Ok(())
+}

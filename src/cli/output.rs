@@ -1,0 +1,120 @@
+//! Where commands write: results to standard output or a file, words about them to standard error.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+
+/// Written at once: system calls for each line would cost more than the lines.
+const BUFFER: usize = 256 * 1024;
+
+/// Standard output, buffered.
+pub fn standard() -> BufWriter<io::Stdout> {
+    BufWriter::with_capacity(BUFFER, io::stdout())
+}
+
+/// Says something to whoever watches; that nobody does is no fault.
+pub fn say(text: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Tells how far something is, on one line of a terminal, and nowhere else.
+pub fn progress(what: &'static str) -> impl FnMut(i64) {
+    let terminal = io::stderr().is_terminal();
+    move |reached| {
+        if terminal {
+            let _ = write!(io::stderr(), "\r{what} {reached} ");
+        }
+    }
+}
+
+/// Ends a line of progress.
+pub fn progress_done() {
+    if io::stderr().is_terminal() {
+        let _ = writeln!(io::stderr());
+    }
+}
+
+/// A file that appears under its name only when it is whole, readable to its owner alone.
+pub struct NewFile {
+    file: BufWriter<File>,
+    partial: PathBuf,
+    path: PathBuf,
+}
+
+impl NewFile {
+    /// Begins one.
+    ///
+    /// # Errors
+    /// When there is a file of that name already, or none can be made.
+    pub fn create(path: &Path) -> anyhow::Result<Self> {
+        if path.exists() {
+            bail!("{} is there already: name another file", path.display());
+        }
+        let mut name = path.as_os_str().to_owned();
+        name.push(".partial");
+        let partial = PathBuf::from(name);
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&partial)
+            .with_context(|| format!("{} cannot be made", partial.display()))?;
+        Ok(Self {
+            file: BufWriter::with_capacity(BUFFER, file),
+            partial,
+            path: path.to_path_buf(),
+        })
+    }
+
+    /// Puts it on the disk and gives it its name.
+    ///
+    /// # Errors
+    /// When the disk is full or fails.
+    pub fn finish(mut self) -> anyhow::Result<()> {
+        self.file
+            .flush()
+            .and_then(|()| self.file.get_ref().sync_all())
+            // Unlike a rename, a link never replaces what came there meanwhile.
+            .and_then(|()| fs::hard_link(&self.partial, &self.path))
+            .with_context(|| format!("{} cannot be written", self.path.display()))
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.partial);
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_appears_when_it_is_whole_and_replaces_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let mut file = NewFile::create(&path).unwrap();
+        file.write_all(b"whole").unwrap();
+        assert!(!path.exists());
+        file.finish().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"whole");
+        assert!(NewFile::create(&path).is_err());
+        drop(NewFile::create(&folder.path().join("given up")).unwrap());
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,280 @@
+//! What the operator decides: flags over environment over `toolroom.toml` over defaults.
+//!
+//! Loaded once, before anything starts; all faults are told together, each with its key and source.
+
+mod key;
+mod layers;
+mod value;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toolroom_worker::executor::EgressRule;
+use url::Url;
+
+pub use self::{
+    key::{DATA_DIR, Key, LISTEN, PUBLIC_URL},
+    layers::{Faults, Shown, Sources},
+    value::LogFormat,
+};
+use self::{
+    layers::Layers,
+    value::{Setting, Whole},
+};
+
+/// The file that is read from the working directory without being named.
+pub const DEFAULT_FILE: &str = "toolroom.toml";
+
+const DEFAULT_LISTEN: ([u8; 4], u16) = ([127, 0, 0, 1], 8000);
+const DEFAULT_DATA_DIR: &str = "toolroom-data";
+
+/// The driver warns of every connection that a restart of the database breaks, and the parts that
+/// used them say so too; slow statements stay.
+const DEFAULT_LOG_FILTER: &str = "info,sqlx=error,sqlx::query=warn";
+
+/// Beyond two cores' worth of connections a database only gets slower; the rest wait their turn.
+const DEFAULT_CONNECTIONS: u64 = 10;
+
+/// A background job waits for the outside most of its time, so many run beside each other.
+const DEFAULT_BACKGROUND: u64 = 32;
+
+/// Calls whose sender waits: each holds a connection of its own, and little else.
+const DEFAULT_FOREGROUND: u64 = 512;
+
+/// The largest definitions and inputs in use are some hundred KiB.
+const DEFAULT_BODY_BYTES: u64 = 2 * 1024 * 1024;
+
+/// A call may be waited for up to 300 s, and needs a moment before and after.
+const DEFAULT_REQUEST_TIMEOUT_S: u64 = 320;
+
+/// Less than the 30 s after which service managers kill, so that the database can still stop.
+const DEFAULT_GRACE_MS: u64 = 10_000;
+
+/// A text that shows itself nowhere.
+#[derive(Clone)]
+pub struct SecretText(String);
+
+impl SecretText {
+    /// The text, for whoever needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretText(…)")
+    }
+}
+
+/// Where the master key is.
+#[derive(Clone, Debug)]
+pub enum MasterKeySource {
+    /// In the configuration.
+    Text(SecretText),
+    /// In a file, which the first start makes.
+    File(PathBuf),
+}
+
+/// Bounds on what a request may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request's body.
+    pub body_bytes: usize,
+    /// How long a request may take.
+    pub request_timeout: Duration,
+}
+
+/// What the log says, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Levels by target, as `tracing-subscriber` reads them.
+    pub filter: String,
+    /// How lines look; by default it depends on whether they go to a terminal.
+    pub format: Option<LogFormat>,
+}
+
+/// How much is run at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Worker {
+    /// Background jobs.
+    pub background: usize,
+    /// Calls whose sender waits.
+    pub foreground: usize,
+    /// How long running calls may still take at a shutdown.
+    pub grace: Duration,
+}
+
+/// The whole configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the server listens.
+    pub listen: Vec<SocketAddr>,
+    /// How the world reaches it, if not by the first of `listen`.
+    pub public_url: Option<Url>,
+    /// The folder for everything that is kept.
+    pub data_dir: PathBuf,
+    /// A server of one's own in place of the embedded one.
+    pub database_url: Option<SecretText>,
+    /// Connections under the server's role.
+    pub database_connections: u32,
+    /// The folder with `postgres` and `initdb`.
+    pub pg_bin: Option<PathBuf>,
+    /// The key that wraps all others.
+    pub master_key: MasterKeySource,
+    /// This node's name: unique among the nodes of a database.
+    pub node: String,
+    /// What tools may reach beyond public addresses.
+    pub egress_allow: Vec<EgressRule>,
+    /// Names of the variables that tool definitions may read.
+    pub env_secrets: Vec<String>,
+    /// How much is run at once.
+    pub worker: Worker,
+    /// Bounds on requests.
+    pub limits: Limits,
+    /// The log.
+    pub log: Log,
+}
+
+impl Setting for SecretText {
+    const EXPECTED: &'static str = "a text that is not empty";
+
+    fn from_text(text: &str) -> Option<Self> {
+        String::from_text(text).map(Self)
+    }
+
+    fn to_toml(&self) -> String {
+        "\"********\"".to_owned()
+    }
+}
+
+impl Setting for EgressRule {
+    const EXPECTED: &'static str =
+        "hosts, addresses or CIDR ranges, such as [\"api.internal:8443\", \"10.0.0.0/8\"]";
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn to_toml(&self) -> String {
+        toml::Value::String(self.to_string()).to_string()
+    }
+}
+
+/// Takes a whole number out of the layers, its bounds in the words of its fault.
+fn whole<const MIN: u64, const MAX: u64>(
+    layers: &mut Layers,
+    key: &'static Key,
+    default: u64,
+) -> u64 {
+    let expected = format!("a whole number {}", Whole::<MIN, MAX>::bounds());
+    layers
+        .required_of(key, Whole::<MIN, MAX>(default), &expected)
+        .0
+}
+
+impl Config {
+    /// Reads all sources; also gives each effective value with its origin.
+    ///
+    /// # Errors
+    /// With all faults.
+    pub fn load(sources: Sources) -> Result<(Self, Vec<Shown>), Faults> {
+        let mut layers = Layers::read(sources);
+        let config = Self::take(&mut layers);
+        Ok((config, layers.finish()?))
+    }
+
+    fn take(layers: &mut Layers) -> Self {
+        let listen: Vec<SocketAddr> =
+            layers.required(&key::LISTEN, vec![SocketAddr::from(DEFAULT_LISTEN)]);
+        if listen.is_empty() {
+            layers.fault("`listen`: at least one address is needed".to_owned());
+        }
+        let public_url = layers.optional(&key::PUBLIC_URL);
+        let data_dir: PathBuf = layers.required(&key::DATA_DIR, PathBuf::from(DEFAULT_DATA_DIR));
+        let database_url = layers.optional_of(
+            &key::DATABASE_URL,
+            "a URL such as postgres://user@host:5432/database",
+        );
+        let database_connections =
+            whole::<2, 500>(layers, &key::DATABASE_CONNECTIONS, DEFAULT_CONNECTIONS);
+        let pg_bin = layers.optional(&key::PG_BIN);
+        let master_key: Option<SecretText> =
+            layers.optional_of(&key::MASTER_KEY, "32 bytes in base64");
+        let beside_data = data_dir.join("master.key");
+        let master_key = match master_key {
+            None => MasterKeySource::File(layers.required(&key::MASTER_KEY_FILE, beside_data)),
+            Some(text) => {
+                if layers.optional::<PathBuf>(&key::MASTER_KEY_FILE).is_some() {
+                    layers.fault(
+                        "`master_key` and `master_key_file` are both set: remove one".to_owned(),
+                    );
+                }
+                MasterKeySource::Text(text)
+            }
+        };
+        Self {
+            listen,
+            public_url,
+            database_connections: u32::try_from(database_connections).unwrap_or(u32::MAX),
+            pg_bin,
+            master_key,
+            data_dir,
+            node: layers.required(&key::NODE, default_node(database_url.is_some())),
+            database_url,
+            egress_allow: layers.required(&key::EGRESS_ALLOW, Vec::new()),
+            env_secrets: layers.required(&key::ENV_SECRETS, Vec::new()),
+            worker: Worker {
+                background: whole::<1, 10_000>(layers, &key::WORKER_BACKGROUND, DEFAULT_BACKGROUND)
+                    as usize,
+                foreground: whole::<1, 100_000>(layers, &key::WORKER_FOREGROUND, DEFAULT_FOREGROUND)
+                    as usize,
+                grace: Duration::from_millis(whole::<0, 600_000>(
+                    layers,
+                    &key::WORKER_GRACE_MS,
+                    DEFAULT_GRACE_MS,
+                )),
+            },
+            limits: Limits {
+                body_bytes: whole::<1_024, 104_857_600>(
+                    layers,
+                    &key::BODY_BYTES,
+                    DEFAULT_BODY_BYTES,
+                ) as usize,
+                request_timeout: Duration::from_secs(whole::<1, 3_600>(
+                    layers,
+                    &key::REQUEST_TIMEOUT_S,
+                    DEFAULT_REQUEST_TIMEOUT_S,
+                )),
+            },
+            log: Log {
+                filter: layers.required(&key::LOG_FILTER, DEFAULT_LOG_FILTER.to_owned()),
+                format: layers.optional(&key::LOG_FORMAT),
+            },
+        }
+    }
+
+    /// Whether every address that the server listens on is this machine's own.
+    pub fn only_loopback(&self) -> bool {
+        self.listen.iter().all(|address| address.ip().is_loopback())
+    }
+}
+
+/// The host's name; where others may be at the same database, this process's id too, so that two
+/// nodes on one machine differ. Alone, a node that starts again takes up at once what it held.
+fn default_node(shared: bool) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = match host.trim() {
+        "" => "node",
+        name => name,
+    };
+    match shared {
+        true => format!("{host}-{}", std::process::id()),
+        false => host.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+use super::*;
+
+fn environment(pairs: &[(&str, &str)]) -> Sources {
+    Sources {
+        environment: pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
+        default_file: PathBuf::from("/nonexistent/toolroom.toml"),
+        ..Sources::default()
+    }
+}
+
+fn file(text: &str) -> (tempfile::TempDir, Sources) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("toolroom.toml");
+    std::fs::write(&path, text).unwrap();
+    let sources = Sources {
+        file: Some(path),
+        ..environment(&[])
+    };
+    (folder, sources)
+}
+
+fn faults(sources: Sources) -> String {
+    Config::load(sources).unwrap_err().to_string()
+}
+
+#[test]
+fn without_any_source_the_defaults_hold() {
+    let (config, _) = Config::load(environment(&[])).unwrap();
+    assert_eq!(config.listen, ["127.0.0.1:8000".parse().unwrap()]);
+    assert_eq!(config.data_dir, PathBuf::from("toolroom-data"));
+    assert!(config.database_url.is_none());
+    assert!(config.only_loopback());
+}
+
+#[test]
+fn a_flag_wins_over_a_variable_and_that_over_the_file() {
+    let (_folder, mut sources) =
+        file("data_dir = \"file\"\nnode = \"file\"\npublic_url = \"http://file\"");
+    sources.environment = environment(&[
+        ("TOOLROOM_DATA_DIR", "variable"),
+        ("TOOLROOM_NODE", "variable"),
+    ])
+    .environment;
+    sources.flags = vec![(&DATA_DIR, "data-dir", vec!["flag".to_owned()])];
+    let (config, shown) = Config::load(sources).unwrap();
+    assert_eq!(config.data_dir, PathBuf::from("flag"));
+    assert_eq!(config.node, "variable");
+    assert_eq!(config.public_url.unwrap().as_str(), "http://file/");
+    let origin = |key| {
+        shown
+            .iter()
+            .find(|s| s.key == key)
+            .unwrap()
+            .origin
+            .to_string()
+    };
+    assert_eq!(origin("data_dir"), "--data-dir");
+    assert_eq!(origin("node"), "the variable TOOLROOM_NODE");
+    assert_eq!(origin("log.format"), "default");
+}
+
+#[test]
+fn lists_come_from_commas_in_the_environment_and_arrays_in_the_file() {
+    let by_variable = environment(&[("TOOLROOM_EGRESS_ALLOW", "10.0.0.0/8, api.internal:8443")]);
+    let (_folder, by_file) = file("[egress]\nallow = [\"10.0.0.0/8\", \"api.internal:8443\"]");
+    let (a, _) = Config::load(by_variable).unwrap();
+    let (b, _) = Config::load(by_file).unwrap();
+    assert_eq!(a.egress_allow.len(), 2);
+    assert_eq!(a.egress_allow, b.egress_allow);
+}
+
+#[test]
+fn every_fault_is_told_with_its_key_and_source() {
+    let (_folder, mut sources) = file("lisen = \"127.0.0.1:1\"\n[worker]\nbackground = 0");
+    sources.environment = environment(&[
+        ("TOOLROOM_LISTEN", "everywhere"),
+        ("TOOLROOM_LITSEN", "127.0.0.1:1"),
+    ])
+    .environment;
+    let text = faults(sources);
+    assert!(text.contains("no key `lisen`"), "{text}");
+    assert!(
+        text.contains("`worker.background` (from /") && text.contains("from 1 to 10000, found 0"),
+        "{text}"
+    );
+    assert!(
+        text.contains("`listen` (from the variable TOOLROOM_LISTEN)")
+            && text.contains("\"everywhere\""),
+        "{text}"
+    );
+    assert!(text.contains("no variable `TOOLROOM_LITSEN`"), "{text}");
+}
+
+#[test]
+fn what_kubernetes_sets_for_a_service_is_no_fault() {
+    let sources = environment(&[
+        ("TOOLROOM_SERVICE_HOST", "10.0.0.1"),
+        ("TOOLROOM_PORT_8000_TCP_ADDR", "10.0.0.1"),
+    ]);
+    assert!(Config::load(sources).is_ok());
+}
+
+#[test]
+fn secrets_show_neither_in_prints_nor_in_faults_nor_in_debug() {
+    let sources = environment(&[("DATABASE_URL", "postgres://u:hunter2@host/db")]);
+    let (config, shown) = Config::load(sources).unwrap();
+    assert!(!format!("{config:?}{shown:?}").contains("hunter2"));
+    let (_folder, sources) = file("master_key = hunter2");
+    assert!(!faults(sources).contains("hunter2"));
+    let (_folder, sources) = file("master_key = [\"hunter2\"]");
+    assert!(!faults(sources).contains("hunter2"));
+}
+
+#[test]
+fn of_two_variables_for_one_key_the_own_one_wins() {
+    let sources = environment(&[("DATABASE_URL", "a"), ("TOOLROOM_DATABASE_URL", "b")]);
+    let (config, _) = Config::load(sources).unwrap();
+    assert_eq!(config.database_url.unwrap().expose(), "b");
+}
+
+#[test]
+fn a_file_that_was_named_must_be_there() {
+    let sources = environment(&[("TOOLROOM_CONFIG", "/nonexistent/t.toml")]);
+    assert!(faults(sources).contains("/nonexistent/t.toml cannot be read"));
+}

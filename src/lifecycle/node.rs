@@ -1,0 +1,152 @@
+//! The parts of a node, put together and taken apart in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use sqlx::postgres::PgConnectOptions;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use toolroom_eventlog::{
+    Database, EventLog, SystemClock,
+    database::{Fault, classify},
+    log::{self, Options},
+    recovery::{self, Outcome},
+    vault::MasterKey,
+};
+use toolroom_projections::queue::Queue;
+use toolroom_worker::{
+    Worker,
+    executor::{self, EgressOptions, Executor},
+};
+
+use crate::{config::Config, master_key, read_models};
+
+/// How long to wait before a database that is away is asked again.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// A running node.
+pub struct Node {
+    /// Ends what takes work.
+    edge: CancellationToken,
+    /// Ends what that work still needs.
+    core: CancellationToken,
+    worker: toolroom_worker::worker::Handle,
+    followers: JoinSet<()>,
+    log: log::Tasks,
+}
+
+impl Node {
+    /// Brings the database up to date and starts all parts on it. A database that is away is
+    /// waited for.
+    ///
+    /// # Errors
+    /// When the database cannot be used, or a part does not start.
+    pub async fn start(
+        config: &Config,
+        owner: &PgConnectOptions,
+        listeners: Vec<TcpListener>,
+    ) -> anyhow::Result<Self> {
+        let (edge, core) = (CancellationToken::new(), CancellationToken::new());
+        let database = Database::connect_lazy_with(owner.clone(), config.database_connections);
+        let master = prepare(config, &database).await?;
+        let options = Options {
+            sequence: true,
+            // An embedded database has one node: nobody else is to be told.
+            other_nodes: config.database_url.is_some(),
+        };
+        let (log, log_tasks) = EventLog::start(database, master, options, &core).await?;
+
+        let queue = Queue::default();
+        let running = toolroom_projections::Config {
+            projections: read_models::all(&queue),
+            node: config.node.clone(),
+        };
+        let (reader, followers) = toolroom_projections::start(&log, running, &core);
+        // A read model has its tables, if empty ones, before anybody can ask it.
+        reader.prepare().await?;
+
+        let worker = Worker::new(
+            &log,
+            queue,
+            Arc::new(executor(config)?),
+            Arc::new(SystemClock),
+            toolroom_worker::Config {
+                node: config.node.clone(),
+                background: config.worker.background,
+                foreground: config.worker.foreground,
+                grace: config.worker.grace,
+            },
+        );
+        drop(listeners);
+        Ok(Self {
+            worker: worker.start(&log, &reader, &edge),
+            followers,
+            log: log_tasks,
+            edge,
+            core,
+        })
+    }
+
+    /// Waits for a part to end before it should.
+    pub async fn failed(&mut self) -> anyhow::Error {
+        let (part, error) = tokio::select! {
+            error = self.log.failed() => ("the log", error),
+            error = self.worker.failed() => ("the worker", error),
+            ended = self.followers.join_next() => ("a read model", ended.and_then(Result::err)),
+        };
+        match error {
+            Some(error) => anyhow::Error::new(error).context(format!("{part} died")),
+            None => anyhow::anyhow!("{part} ended by itself"),
+        }
+    }
+
+    /// Takes no more work, lets what runs end within its grace, and writes what is held.
+    pub async fn stop(mut self) {
+        self.edge.cancel();
+        self.worker.finish().await;
+        self.core.cancel();
+        while self.followers.join_next().await.is_some() {}
+        self.log.finish().await;
+    }
+}
+
+fn executor(config: &Config) -> anyhow::Result<Executor> {
+    let options = executor::Options {
+        egress: EgressOptions {
+            allow: config.egress_allow.clone(),
+            ..EgressOptions::default()
+        },
+        env_secrets: config.env_secrets.clone(),
+        env: Arc::new(|name| std::env::var(name).ok()),
+        clock: Arc::new(SystemClock),
+    };
+    Executor::try_new(options).context("the executor cannot be started")
+}
+
+/// Migrates, takes up a log that was moved here, and finds the master key.
+async fn prepare(config: &Config, database: &Database) -> anyhow::Result<MasterKey> {
+    let owner = loop {
+        match database.owner_pool().await {
+            Ok(pool) => break pool,
+            Err(error) if classify(&error) == Fault::Unavailable => {
+                tracing::warn!(%error, "the database is away; waiting for it");
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+            Err(error) => return Err(error).context("the database cannot be used"),
+        }
+    };
+    toolroom_eventlog::migrate(&owner)
+        .await
+        .context("the database cannot be migrated; `toolroom doctor` tells more")?;
+    if let Outcome::Resumed { sequenced } = recovery::resume(&owner).await? {
+        tracing::warn!(
+            sequenced,
+            "the log came from another cluster and goes on here, in a new epoch"
+        );
+    }
+    let master = master_key::find_or_make(&config.master_key, &owner).await?;
+    owner.close().await;
+    Ok(master)
+}

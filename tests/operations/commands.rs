@@ -1,0 +1,274 @@
+//! Commands beside a running server, and without one.
+
+use serde_json::{Value, json};
+use toolroom_domain::WorkspaceId;
+use uuid::Uuid;
+
+use crate::support::Operator;
+
+fn other() -> WorkspaceId {
+    WorkspaceId::from_uuid(Uuid::from_u128(9))
+}
+
+/// A data folder with four events: a tool, another workspace's tool, a job, a tool.
+async fn four_events(operator: &Operator) {
+    let server = operator.serve().await;
+    let log = operator.log().await;
+    let tool = log.register("mine", WorkspaceId::DEFAULT).await;
+    log.register("theirs", other()).await;
+    log.request(tool, json!({"text": "a private word"})).await;
+    log.register("mine-too", WorkspaceId::DEFAULT).await;
+    log.reaches(4).await;
+    log.close().await;
+    server.stop().await;
+}
+
+async fn replayed(operator: &Operator, arguments: &[&str]) -> Vec<Value> {
+    let ran = operator
+        .run(&[&["replay"], arguments].concat())
+        .await
+        .succeeds();
+    let lines = ran.out();
+    lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn positions(events: &[Value]) -> Vec<&str> {
+    events
+        .iter()
+        .map(|event| event["position"].as_str().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn the_past_is_played_back_filtered_and_opened() {
+    let operator = Operator::new();
+    four_events(&operator).await;
+    let all = replayed(&operator, &[]).await;
+    assert_eq!(positions(&all), ["1", "2", "3", "4"]);
+    assert_eq!(
+        all[2]["payload"]["input"],
+        json!({"text": "a private word"})
+    );
+    assert_eq!(
+        positions(&replayed(&operator, &["--from", "2", "--to", "3"]).await),
+        ["2", "3"]
+    );
+    assert_eq!(
+        positions(&replayed(&operator, &["--type", "JobRequested"]).await),
+        ["3"]
+    );
+    assert_eq!(
+        positions(&replayed(&operator, &["--workspace", &other().to_string()]).await),
+        ["2"]
+    );
+    let third = all[2]["loggedAt"].as_str().unwrap();
+    assert_eq!(
+        positions(&replayed(&operator, &["--from", third]).await),
+        ["3", "4"]
+    );
+    assert_eq!(
+        positions(&replayed(&operator, &["--to", third]).await),
+        ["1", "2", "3"]
+    );
+    let id = all[3]["aggregateId"].as_str().unwrap();
+    assert_eq!(
+        positions(&replayed(&operator, &["--aggregate", id]).await),
+        ["4"]
+    );
+
+    std::fs::remove_file(operator.path("toolroom-data/master.key")).unwrap();
+    let refused = operator.run(&["replay"]).await;
+    assert!(
+        refused.code() == 1 && refused.words().contains("master key"),
+        "{refused:?}"
+    );
+    let sealed = replayed(&operator, &["--sealed", "--from", "3", "--to", "3"]).await;
+    assert!(!sealed[0].to_string().contains("private"), "{sealed:?}");
+}
+
+#[tokio::test]
+async fn an_export_is_proven_without_a_database() {
+    let operator = Operator::new();
+    four_events(&operator).await;
+    let workspace = WorkspaceId::DEFAULT.to_string();
+    operator
+        .run(&["export", "--workspace", &workspace, "-o", "log.jsonl"])
+        .await
+        .succeeds();
+    let head = operator.run(&["verify"]).await.succeeds().out();
+    let head = head.trim().rsplit_once(' ').unwrap().1.to_owned();
+
+    std::fs::rename(operator.path("toolroom-data"), operator.path("away")).unwrap();
+    let proven = operator
+        .run(&["verify", "log.jsonl", "--expect", &head])
+        .await
+        .succeeds();
+    assert!(
+        proven.out().contains("3 events and 1 digests"),
+        "{proven:?}"
+    );
+    let file = operator.path("log.jsonl");
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(!text.contains("theirs"));
+    std::fs::write(&file, text.replace("mine-too", "mine-two")).unwrap();
+    let forged = operator.run(&["verify", "log.jsonl"]).await;
+    assert!(
+        forged.code() == 1 && forged.words().contains("line 6"),
+        "{forged:?}"
+    );
+    assert_eq!(operator.run(&["verify", "nowhere"]).await.code(), 2);
+    assert_eq!(operator.run(&["verify"]).await.code(), 2);
+}
+
+#[tokio::test]
+async fn a_backup_beside_a_running_server_comes_back_elsewhere() {
+    let operator = Operator::new();
+    four_events(&operator).await;
+    let server = operator.serve().await;
+    operator.run(&["backup", "backup"]).await.succeeds();
+    let again = operator.run(&["backup", "backup"]).await;
+    assert!(
+        again.code() == 1 && again.words().contains("is there already"),
+        "{again:?}"
+    );
+    server.stop().await;
+    let whole = std::fs::read_to_string(operator.path("backup")).unwrap();
+    assert!(!whole.contains("a private word"), "inputs stay encrypted");
+
+    let restored = operator
+        .run(&["restore", "backup", "--data-dir", "new"])
+        .await
+        .succeeds();
+    assert!(
+        restored.words().contains("put the master key back"),
+        "{restored:?}"
+    );
+    let twice = operator
+        .run(&["restore", "backup", "--data-dir", "new"])
+        .await;
+    assert!(
+        twice.code() == 1 && twice.words().contains("is not empty"),
+        "{twice:?}"
+    );
+    let old = operator.path("toolroom-data");
+    std::fs::rename(old.join("master.key"), operator.path("new/master.key")).unwrap();
+    std::fs::remove_dir_all(&old).unwrap();
+    std::fs::rename(operator.path("new"), &old).unwrap();
+    let events = replayed(&operator, &[]).await;
+    assert_eq!(events.len(), 4);
+    assert_eq!(
+        events[2]["payload"]["input"],
+        json!({"text": "a private word"})
+    );
+    assert_ne!(events[0]["position"], "1", "positions are of the new epoch");
+    operator.run(&["doctor"]).await.succeeds();
+
+    std::fs::write(operator.path("cut"), &whole[..whole.len() / 2]).unwrap();
+    let cut = operator
+        .run(&["restore", "cut", "--data-dir", "other"])
+        .await;
+    assert!(
+        cut.code() == 1 && cut.words().contains("not a whole backup"),
+        "{cut:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_doctor_finds_what_is_wrong_and_says_how_to_mend_it() {
+    let operator = Operator::new();
+    operator.run(&["doctor"]).await.succeeds();
+    four_events(&operator).await;
+    operator.run(&["doctor"]).await.succeeds();
+    let server = operator.serve().await;
+    let log = operator.log().await;
+    let owner = log.log.database.owner_pool().await.unwrap();
+    for statement in [
+        "alter table events disable trigger events_append_only",
+        "grant update on events to toolroom_app",
+        "update sequencer_state set system_identifier = 1",
+        "insert into dead_letters (follower, position, aggregate_type, aggregate_id, workspace_id, error)
+             select 'catalog', 1, 'tool', 'x', 'x', 'cannot be applied'",
+        "insert into checkpoints (follower, position) values ('catalog', 0) on conflict do nothing",
+    ] {
+        sqlx::query(statement).execute(&owner).await.unwrap();
+    }
+    owner.close().await;
+    log.close().await;
+    let key = operator.path("toolroom-data/master.key");
+    std::fs::write(&key, "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap();
+    let found = operator.run(&["doctor"]).await;
+    assert_eq!(found.code(), 1);
+    for fault in [
+        "append-only are off",
+        "may change the log",
+        "comes from another cluster",
+        "catalog could not apply 1 events",
+        "does not open with this master key",
+    ] {
+        assert!(found.out().contains(fault), "{fault}: {found:?}");
+    }
+    assert_eq!(
+        found.out().matches("mend:").count(),
+        found.out().matches("FAULT").count()
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_configuration_is_shown_with_its_origins_and_without_its_secrets() {
+    let operator = Operator::new();
+    std::fs::write(operator.path("toolroom.toml"), "[worker]\nbackground = 3\n").unwrap();
+    let shown = operator
+        .command(&["config", "print", "--data-dir", "elsewhere"])
+        .env("DATABASE_URL", "postgres://u:hunter2@host/db")
+        .output()
+        .await
+        .unwrap();
+    let text = String::from_utf8(shown.stdout).unwrap();
+    for line in [
+        "worker.background = 3 # toolroom.toml",
+        "data_dir = \"elsewhere\" # --data-dir",
+        "database_url = \"********\" # the variable DATABASE_URL",
+        "worker.foreground = 512 # default",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    assert!(!text.contains("hunter2"));
+    // What is printed is itself a configuration.
+    let kept: String = text
+        .lines()
+        .filter(|l| !l.contains("****"))
+        .map(|l| format!("{l}\n"))
+        .collect();
+    std::fs::write(operator.path("toolroom.toml"), kept).unwrap();
+    operator.run(&["config", "print"]).await.succeeds();
+}
+
+#[tokio::test]
+async fn a_read_model_is_rebuilt_beside_a_running_server_and_without_one() {
+    let operator = Operator::new();
+    four_events(&operator).await;
+    let rows = async || {
+        let log = operator.log().await;
+        let catalog = "select count(*) from projections.tools";
+        let rows: i64 = sqlx::query_scalar(catalog)
+            .fetch_one(log.log.database.pool())
+            .await
+            .unwrap();
+        log.close().await;
+        rows
+    };
+    operator.run(&["rebuild", "all"]).await.succeeds();
+    let server = operator.serve().await;
+    operator.run(&["rebuild", "catalog"]).await.succeeds();
+    assert_eq!(rows().await, 3);
+    server.stop().await;
+    let unknown = operator.run(&["rebuild", "nothing"]).await;
+    assert!(
+        unknown.code() == 1 && unknown.words().contains("catalog"),
+        "{unknown:?}"
+    );
+}

@@ -1,0 +1,6 @@
+//! What an operator does, against the real binary and its embedded database: start, stop, kill,
+//! prove, export, back up, restore, look for faults.
+
+mod commands;
+mod serving;
+mod support;
