@@ -52,10 +52,9 @@ fn of_library(error: &ServerError) -> ApiError {
         return ApiError::new(ErrorCode::InvalidRequest, message);
     }
     let path = quoted(&message).unwrap_or_else(|| dotted(&error.path));
-    ApiError {
-        violations: vec![Violation::new(path, message.clone())],
-        ..ApiError::new(ErrorCode::ValidationFailed, message)
-    }
+    let mut told = ApiError::new(ErrorCode::ValidationFailed, message.clone());
+    told.violations = vec![Violation::new(path, message)];
+    told
 }
 
 /// The argument that `Invalid value for argument "input.name", …` names.
