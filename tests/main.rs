@@ -2,5 +2,6 @@
 
 mod support;
 
+mod contracts;
 mod journeys;
 mod resilience;
