@@ -2,13 +2,17 @@
 
 use std::{
     ops::Deref,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use toolroom_projections::Reader;
 
-use crate::{error::ApiError, service::directory::Directory};
+use crate::{
+    error::ApiError,
+    service::{directory::Directory, host::Host},
+};
 use jiff::Timestamp;
 use serde::Serialize;
 use toolroom_domain::{
@@ -31,6 +35,8 @@ pub struct ApiOptions {
     pub version: String,
     /// When the server started.
     pub started_at: Timestamp,
+    /// The folder whose disk `health` tells the use of.
+    pub data_dir: PathBuf,
 }
 
 /// What the binary hands in.
@@ -58,6 +64,8 @@ pub struct Shared {
     parts: Parts,
     /// Which tool a name means, and what its versions do.
     pub(crate) directory: Directory,
+    /// What the machine has left.
+    pub(crate) host: Host,
     epoch: tokio::sync::OnceCell<i32>,
 }
 
@@ -82,6 +90,7 @@ impl AppState {
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(Shared {
             directory: Directory::new(parts.log.clone()),
+            host: Host::new(&parts.options.data_dir),
             parts,
             epoch: tokio::sync::OnceCell::new(),
         }))

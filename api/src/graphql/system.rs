@@ -192,17 +192,17 @@ pub struct SystemQuery;
 #[Object]
 impl SystemQuery {
     /// Whether the server works.
-    async fn health(&self, ctx: &Context<'_>) -> Health {
+    async fn health(&self, ctx: &Context<'_>) -> Result<Health, ApiError> {
         let state = app(ctx);
-        let report = operations::health(state).await;
-        Health {
+        let report = operations::health(state, request(ctx)?).await;
+        Ok(Health {
             status: report.status.to_owned(),
             timestamp: state.clock.now().into(),
             version: state.options.version.clone(),
             dependencies: report.dependencies,
             metrics: report.metrics,
             key_rotation: None,
-        }
+        })
     }
 
     /// Who asks, and in which workspace.

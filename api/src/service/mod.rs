@@ -7,6 +7,8 @@ pub mod audit;
 pub mod changes;
 pub(crate) mod directory;
 pub mod follow;
+pub mod health;
+pub mod host;
 pub mod jobs;
 pub mod operations;
 pub(crate) mod past;

@@ -2,15 +2,13 @@
 
 use serde_json::{Value, json};
 use toolroom_eventlog::LogHead;
-use toolroom_projections::{DeadLetter, Page, PageRequest, ProjectionState, ProjectionStatus};
+use toolroom_projections::{DeadLetter, Page, PageRequest, ProjectionStatus};
 
+use super::health::{self, Condition, Health};
 use crate::{
     error::ApiError,
     state::{AppState, RequestContext},
 };
-
-/// How far a projection may lag before the server counts as degraded, in events.
-const LAG_DEGRADED: i64 = 10_000;
 
 /// Whether the server works, in one word and in detail.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,43 +22,38 @@ pub struct HealthReport {
 }
 
 /// Whether the server works. Never an error: a database that is away is what it tells.
-pub async fn health(state: &AppState) -> HealthReport {
-    let uptime = state.clock.now().duration_since(state.options.started_at);
-    let uptime_seconds = uptime.as_secs();
-    match state.projections.status().await {
-        Err(_) => HealthReport {
-            status: "unhealthy",
-            dependencies: json!({ "database": { "status": "unavailable" } }),
-            metrics: json!({ "uptimeSeconds": uptime_seconds }),
-        },
-        Ok(projections) => {
-            let works = |p: &ProjectionStatus| {
-                matches!(
-                    p.state,
-                    ProjectionState::Running | ProjectionState::Rebuilding
-                ) && p.lag < LAG_DEGRADED
+pub async fn health(state: &AppState, ctx: &RequestContext) -> HealthReport {
+    let Health {
+        wellbeing,
+        parts,
+        host,
+        scheduler,
+    } = health::read(state, ctx).await;
+    let dependencies = parts
+        .into_iter()
+        .map(|part| {
+            let status = match part.condition {
+                Condition::Works => "healthy",
+                Condition::Impaired(_) => "degraded",
+                Condition::Down(_) => "unhealthy",
             };
-            let told: serde_json::Map<String, Value> = projections
-                .iter()
-                .map(|p| {
-                    let status = if works(p) { "healthy" } else { "degraded" };
-                    (p.name.to_owned(), json!({ "status": status, "lag": p.lag }))
-                })
-                .collect();
-            let head = projections.iter().map(|p| p.head).max().unwrap_or_default();
-            HealthReport {
-                status: if projections.iter().all(works) {
-                    "healthy"
-                } else {
-                    "degraded"
-                },
-                dependencies: json!({
-                    "database": { "status": "healthy" },
-                    "projections": told,
-                }),
-                metrics: json!({ "uptimeSeconds": uptime_seconds, "events": head }),
-            }
-        }
+            let told = json!({ "status": status, "problem": part.condition.problem() });
+            (part.name, told)
+        })
+        .collect();
+    let uptime = state.clock.now().duration_since(state.options.started_at);
+    HealthReport {
+        status: wellbeing.as_str(),
+        dependencies: Value::Object(dependencies),
+        metrics: json!({
+            "uptimeSeconds": uptime.as_secs(),
+            "cpuUsage": host.cpu,
+            "memoryUsage": host.memory,
+            "diskUsage": host.disk,
+            "activeJobs": scheduler.active_jobs,
+            "failedJobs": scheduler.failed_jobs,
+            "lastSuccessfulExecution": scheduler.last_success.map(|at| at.to_string()),
+        }),
     }
 }
 

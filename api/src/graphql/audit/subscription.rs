@@ -58,10 +58,11 @@ impl Playback {
         let since = self.last.replace(event.logged_at).map_or(0.0, |last| {
             event.logged_at.duration_since(last).as_secs_f64()
         });
-        if self.speed > 0.0 && since > 0.0 {
-            if let Ok(pause) = Duration::try_from_secs_f64(since / self.speed) {
-                tokio::time::sleep(pause).await;
-            }
+        if self.speed > 0.0
+            && since > 0.0
+            && let Ok(pause) = Duration::try_from_secs_f64(since / self.speed)
+        {
+            tokio::time::sleep(pause).await;
         }
         Ok(Some(event))
     }

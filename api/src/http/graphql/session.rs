@@ -157,7 +157,7 @@ impl<E: Executor> Executor for SessionExecutor<E> {
 }
 
 fn refused(problem: &Problem) -> Response {
-    let mut error = ServerError::new(problem.message.clone(), None);
+    let mut error = ServerError::new(problem.message.to_string(), None);
     error
         .extensions
         .get_or_insert_default()
