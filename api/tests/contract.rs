@@ -30,10 +30,7 @@ fn argument(argument: &InputValueDefinition) -> String {
         |value| {
             let value = value.node.to_string();
             // `0` and `0.0` are one number.
-            let value = value.trim_end_matches(".0");
-            // What has a default may be left out, whether or not it may be null.
-            let ty = argument.ty.node.to_string();
-            format!("{} = {value}", ty.trim_end_matches('!'))
+            format!("{} = {}", argument.ty.node, value.trim_end_matches(".0"))
         },
     )
 }

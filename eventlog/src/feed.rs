@@ -27,7 +27,7 @@ pub const READ_EVENTS: i64 = 5_000;
 
 /// Bytes after which one read ends, however few events it has: inputs of a megabyte each must not
 /// fill the memory by the thousand.
-const READ_BYTES: usize = 16 * 1024 * 1024;
+const READ_BYTES: usize = 8 * 1024 * 1024;
 
 /// Events of another node that are taken into the tail at once.
 const REFRESH_EVENTS: i64 = 2_000;

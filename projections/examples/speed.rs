@@ -31,6 +31,10 @@ use toolroom_projections::{Config, PageRequest, catalog, rebuild_blocking};
 
 /// Events of each tool: registered, then changed in turns with the others of its hundred.
 const EVENTS_PER_TOOL: i64 = 10;
+/// Together as large as one gigabyte.
+const LARGE_JOBS: i32 = 1_000;
+/// How often its own id is repeated in a large input.
+const LARGE_INPUT_IDS: i32 = 1_000_000 / 36;
 const LIVE_COMMANDS: u32 = 10_000;
 const LIVE_INTERVAL: Duration = Duration::from_millis(2);
 
@@ -116,6 +120,39 @@ async fn fill(owner: &PgPool, sample: ToolId, events: i64) -> Result<(), sqlx::E
     Ok(())
 }
 
+/// Appends jobs whose inputs are as large as an event may hold.
+async fn fill_with_large_jobs(owner: &PgPool, jobs: i32) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "insert into events (aggregate_type, aggregate_id, sequence, event_type, event_version,
+                             payload, metadata)
+         select 'job', i.id, 1, 'JobRequested', '1.0',
+                json_build_object(
+                    'type', 'JobRequested', 'id', i.id, 'workspace', e.metadata ->> 'workspace_id',
+                    'tool', json_build_object('id', e.aggregate_id, 'version', 1, 'kind', 'NATIVE'),
+                    'input', json_build_object('key', 1, 'data', repeat(i.id, $2)),
+                    'is_test', false, 'priority', 0, 'at', '2026-01-01T00:00:00Z'),
+                e.metadata
+         from (select * from events limit 1) e,
+              generate_series(1, $1) n,
+              lateral (select 'job_' || md5(n::text) as id) i",
+    )
+    .bind(jobs)
+    .bind(LARGE_INPUT_IDS)
+    .execute(owner)
+    .await?;
+    Ok(())
+}
+
+async fn sequence(database: &Database) -> Result<(), sqlx::Error> {
+    const STEP: i64 = 5_000;
+    while !sequencer::step(database.derived_pool(), STEP)
+        .await?
+        .events
+        .is_empty()
+    {}
+    Ok(())
+}
+
 fn peak_memory_mb() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -152,11 +189,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         began.elapsed().as_secs_f64()
     );
     let began = Instant::now();
-    while !sequencer::step(database.derived_pool(), 5_000)
-        .await?
-        .events
-        .is_empty()
-    {}
+    sequence(&database).await?;
     println!("sequenced in {:.1} s", began.elapsed().as_secs_f64());
     sqlx::query("vacuum analyze").execute(&owner).await?;
 
@@ -172,6 +205,13 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
             peak_memory_mb()
         );
     }
+    fill_with_large_jobs(&owner, LARGE_JOBS).await?;
+    sequence(&database).await?;
+    rebuild_blocking(&log, &projections, "jobs", &shutdown, |_| {}).await?;
+    println!(
+        "jobs with {LARGE_JOBS} inputs of 1 MB: peak memory {:.0} MB",
+        peak_memory_mb()
+    );
     shutdown.cancel();
     tasks.finish().await;
 

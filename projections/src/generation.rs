@@ -57,6 +57,11 @@ pub(crate) async fn install(
     lock_layout(&mut tx).await?;
     // Another node may have been quicker.
     if find_in_tx(&mut tx, projection).await?.is_none() {
+        let before = select(&mut tx, projection.name()).await?;
+        if let Some(abandoned) = before.and_then(|installed| installed.next) {
+            let beside = Tables::beside(abandoned.generation);
+            drop_tables(&mut tx, projection, &beside).await?;
+        }
         let generation: i64 = sqlx::query_scalar(
             "insert into read_models as i (name, version, generation) values ($1, $2, 1)
              on conflict (name) do update
@@ -74,6 +79,7 @@ pub(crate) async fn install(
             sqlx::query(&statement).execute(&mut *tx).await?;
         }
         forget_follower(&mut tx, projection.name()).await?;
+        forget_follower(&mut tx, &rebuild_follower(projection.name())).await?;
     }
     tx.commit().await?;
     // Given back first: whoever waits for a second connection while holding one can wait for ever.

@@ -7,9 +7,9 @@ use serde::de::DeserializeOwned;
 use sqlx::PgConnection;
 use toolroom_eventlog::RecordedEvent;
 
-/// The pause between the beginnings of two batches, so that load shares them: short enough that
-/// whoever has just written and reads does not notice.
-const INTERVAL: Duration = Duration::from_millis(3);
+/// The pause between the beginnings of two batches, so that load shares them: the sequencer's own
+/// pace. At 500 commands a second it makes half of them visible within 4 ms; at 3 ms it took 5.
+const INTERVAL: Duration = Duration::from_millis(2);
 
 /// Something derived from the log: tables, and how events change them.
 ///

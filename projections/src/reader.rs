@@ -85,9 +85,13 @@ impl Shared {
         *self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn moved(&self, position: i64, head: i64) {
+    pub fn moved(&self, position: i64) {
         self.seen.send_replace(position);
-        let lag = (head - position).max(0);
+    }
+
+    /// Publishes how far it is behind `head`.
+    pub fn tell_lag(&self, head: i64) {
+        let lag = (head - *self.seen.borrow()).max(0);
         metrics::gauge!("toolroom_follower_lag_events", "follower" => self.name()).set(lag as f64);
     }
 

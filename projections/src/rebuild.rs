@@ -222,6 +222,8 @@ pub(crate) async fn work(
                 () = tokio::time::sleep(RETRY_INTERVAL) => {}
             }
         }
+        // This process may not sequence, and then nobody else tells its feed of what is new.
+        feed.refresh().await;
         events = feed.read(follower.seen(), limit).await?;
     }
     follower.release(pool).await?;

@@ -26,6 +26,9 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long to sleep without a signal. The truth is polled; signals only make it quicker.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
+/// The pause after a lease was lost, lest two nodes of one name take it from each other in a frenzy.
+const LOST_PAUSE: Duration = Duration::from_millis(10);
+
 /// The pause after a first error, and the longest one.
 const RETRY_INTERVALS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -90,17 +93,26 @@ impl Runner {
             match outcome {
                 Ok(()) => pause = RETRY_INTERVALS.0,
                 // Whoever took the lease, or changed the tables, is no fault.
-                Err(Stop::LeaseLost) => tracing::debug!(projection = name, "lost the lease"),
+                Err(Stop::LeaseLost) => {
+                    tracing::debug!(projection = name, "lost the lease");
+                    self.sleep(LOST_PAUSE).await;
+                }
                 Err(stop) => {
                     let error = stop.to_string();
                     if self.shared.set_error(Some(error.clone())) {
                         tracing::warn!(projection = name, error, "a projection paused");
                     }
+                    self.shared.tell_lag(self.head());
                     self.sleep(pause).await;
                     pause = (pause * 2).min(RETRY_INTERVALS.1);
                 }
             }
         }
+    }
+
+    /// The newest position that this process knows.
+    fn head(&self) -> i64 {
+        *self.feed.watch().borrow()
     }
 
     fn projection(&self) -> &Arc<dyn Projection> {
@@ -197,8 +209,8 @@ impl Runner {
             };
             let behind = *head.borrow() > last;
             let advance = follower.advance(&self.pool, &events, |position| {
-                self.shared
-                    .moved(position, (*self.feed.watch().borrow()).max(last));
+                self.shared.moved(position);
+                self.shared.tell_lag(self.head());
             });
             if behind {
                 // The next events are read while these are applied.
@@ -218,7 +230,7 @@ impl Runner {
         tokio::select! {
             () = self.shutdown.cancelled() => {}
             _ = head.changed() => {}
-            () = tokio::time::sleep(POLL_INTERVAL) => {}
+            () = tokio::time::sleep(POLL_INTERVAL) => self.feed.refresh().await,
         }
     }
 }

@@ -18,9 +18,11 @@ use async_graphql::{
 };
 use futures::{
     StreamExt as _,
+    future::BoxFuture,
     stream::{self, BoxStream},
 };
 use toolroom_domain::ErrorCode;
+use tracing::Instrument as _;
 
 use crate::{
     error::ApiError,
@@ -66,7 +68,9 @@ fn build() -> async_graphql::SchemaBuilder<Query, Mutation, Subscription> {
 
 /// The schema over a server's state.
 pub fn schema(state: AppState) -> Schema {
-    let loader = DataLoader::new(ToolLoader(state.clone()), tokio::spawn);
+    // A batch is read on behalf of the request that began it, and is logged as such.
+    let spawn = |batch: BoxFuture<'static, ()>| tokio::spawn(batch.in_current_span());
+    let loader = DataLoader::new(ToolLoader(state.clone()), spawn);
     Schema(build().data(state).data(loader).finish())
 }
 

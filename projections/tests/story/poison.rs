@@ -13,7 +13,7 @@ use toolroom_projections::{
     ApplyError, PageRequest, Projection, ProjectionState, RetryError, Tables,
 };
 
-use crate::support::{App, WORKSPACE};
+use crate::support::{App, PATIENCE, WORKSPACE};
 
 /// Writes each aggregate's sequence numbers down in the order in which they come; while it is
 /// broken, the database refuses deactivations.
@@ -244,5 +244,36 @@ async fn an_event_that_cannot_be_read_is_poison_and_a_rebuild_finds_it_again() {
     assert_eq!(again.rows.len(), 1);
     assert_eq!(again.rows[0].projection, "catalog");
     assert_ne!(again.rows[0].id, first.rows[0].id);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn tables_that_vanish_are_no_poison_and_come_back_from_the_log() {
+    let (app, broken) = broken().await;
+    broken.store(false, Ordering::SeqCst);
+    let tool = app.register("say").await;
+    app.settled().await;
+    sqlx::query("drop table projections.notes")
+        .execute(&app.owner)
+        .await
+        .unwrap();
+    app.toggle(tool, false).await;
+    let back = async {
+        loop {
+            let seen: Result<Option<String>, _> =
+                sqlx::query_scalar("select seen from projections.notes where id = $1")
+                    .bind(tool.to_string())
+                    .fetch_optional(&app.owner)
+                    .await;
+            if matches!(seen, Ok(Some(seen)) if seen == "1 2") {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, back).await.unwrap();
+    let page = PageRequest::first(1);
+    let letters = app.reader().dead_letters(WORKSPACE, &page).await.unwrap();
+    assert_eq!(letters.rows, []);
     app.stop().await;
 }

@@ -119,7 +119,7 @@ pub struct GenerationSummary {
 #[derive(SimpleObject)]
 pub struct ToolFile {
     /// The tool's id.
-    tool_id: String,
+    tool_id: ID,
     /// The file's name.
     file_name: String,
     /// Where it lies, from the tools folder.
