@@ -7,5 +7,6 @@
 
 mod support;
 
+mod contracts;
 mod journeys;
 mod resilience;

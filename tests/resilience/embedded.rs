@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::support::PATIENCE;
+use crate::support::{PATIENCE, binary};
 
 struct Embedded {
     process: Child,
@@ -15,7 +15,7 @@ struct Embedded {
 }
 
 fn toolroom(data: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_toolroom"));
+    let mut command = binary();
     command
         .env_remove("DATABASE_URL")
         .env("TOOLROOM_DATA_DIR", data)

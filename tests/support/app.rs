@@ -68,7 +68,7 @@ impl App {
         folder: Arc<tempfile::TempDir>,
         options: Vec<(String, String)>,
     ) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_toolroom"))
+        let mut process = binary()
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(folder.path())
             .env("DATABASE_URL", database_url(&connect))
@@ -215,6 +215,18 @@ impl App {
         while socket.next().await.is_some() {}
         self.job(id).await
     }
+}
+
+/// The binary, in an environment without settings for it.
+pub fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_toolroom"));
+    // Cargo hands its build's variables on, which the server would take for its configuration.
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TOOLROOM_")) {
+        if name != "TOOLROOM_PG_BIN" {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 fn database_url(options: &PgConnectOptions) -> String {

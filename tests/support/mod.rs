@@ -5,7 +5,7 @@ mod app;
 mod socket;
 
 pub use answering::Answering;
-pub use app::{Answer, App, native, rest};
+pub use app::{Answer, App, binary, native, rest};
 pub use socket::Socket;
 
 use std::time::Duration;
