@@ -62,6 +62,7 @@ impl App {
                 public_url: "http://localhost:8000".to_owned(),
                 version: "test".to_owned(),
                 started_at: SystemClock.now(),
+                data_dir: std::env::temp_dir(),
             },
             projections: reader,
             log,
@@ -147,6 +148,26 @@ impl Events {
             .expect("an event comes in time")?;
         assert!(response.errors.is_empty(), "{:?}", response.errors);
         Some(response.data.into_json().unwrap())
+    }
+}
+
+impl Events {
+    /// Whether there is no event yet.
+    pub async fn is_waiting(&mut self) -> bool {
+        let moment = Duration::from_millis(200);
+        tokio::time::timeout(moment, self.0.next()).await.is_err()
+    }
+
+    /// The extensions of the error with which the events end.
+    pub async fn refusal(&mut self) -> Value {
+        let response = tokio::time::timeout(PATIENCE, self.0.next())
+            .await
+            .expect("the end comes in time")
+            .expect("it ends with an error");
+        let error = response.errors.first().expect("an error");
+        let mut told = serde_json::to_value(error).unwrap();
+        assert!(self.0.next().await.is_none(), "events go on after the end");
+        told["extensions"].take()
     }
 }
 
