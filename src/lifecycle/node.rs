@@ -99,8 +99,7 @@ impl Node {
             clock,
         });
         let shell = Shell::new(http_options(config), edge.clone());
-        let schema = toolroom_api::graphql::schema(state.clone());
-        let api = tokio::spawn(toolroom_api::serve(listeners, state, schema, shell));
+        let api = tokio::spawn(toolroom_api::serve(listeners, state, shell));
         Ok(Self {
             api,
             worker: worker.start(&log, &reader, &edge),

@@ -62,6 +62,7 @@ impl App {
                 public_url: "http://localhost:8000".to_owned(),
                 version: "test".to_owned(),
                 started_at: SystemClock.now(),
+                data_dir: std::env::temp_dir(),
             },
             projections: reader,
             log,
