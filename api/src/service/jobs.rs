@@ -8,6 +8,7 @@ use serde_json::Value;
 use toolroom_domain::{
     ErrorCode, JobId, WorkspaceId,
     job::{self, Command, Job, Request, ToolRef, seal_context},
+    limits::JSON_DEPTH,
     port::RunRequest,
     tool::{self, Definition},
 };
@@ -76,6 +77,10 @@ struct Accepted {
 }
 
 async fn accept(state: &AppState, ctx: &RequestContext, call: &Call) -> Result<Accepted, ApiError> {
+    if tool::depth(&call.input) > JSON_DEPTH {
+        let problem = format!("must nest at most {JSON_DEPTH} levels");
+        return Err(ApiError::invalid_field("input", problem));
+    }
     let tool = match &call.tool {
         ToolSelector::Any(text) => state.directory.find(ctx.workspace, text).await?,
         ToolSelector::Name(name) => state.directory.by_name(ctx.workspace, name).await?,
