@@ -325,11 +325,13 @@ impl Feed {
         let deadline = tokio::time::Instant::now() + within;
         let mut head = self.head.subscribe();
         let mut look_in_database = false;
+        let mut searched = 0;
         loop {
-            head.borrow_and_update();
-            if let Some(position) = self.in_tail(global_seq) {
+            let newest = *head.borrow_and_update();
+            if let Some(position) = self.in_tail(global_seq, searched) {
                 return Ok(Some(position));
             }
+            searched = newest;
             if look_in_database {
                 let found: Option<i64> =
                     sqlx::query_scalar("select position from event_log where global_seq = $1")
@@ -348,13 +350,14 @@ impl Feed {
         }
     }
 
-    /// Searched from the newest back: who asks has just written.
-    fn in_tail(&self, global_seq: i64) -> Option<i64> {
+    /// Searched from the newest back to `after`: who asks has just written.
+    fn in_tail(&self, global_seq: i64, after: i64) -> Option<i64> {
         let tail = self.tail.read().unwrap_or_else(PoisonError::into_inner);
         tail.events
             .iter()
             .rev()
             .take(REFRESH_EVENTS as usize)
+            .take_while(|event| event.position > after)
             .find(|event| event.global_seq == global_seq)
             .map(|event| event.position)
     }

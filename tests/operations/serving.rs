@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use toolroom_domain::WorkspaceId;
-use toolroom_eventlog::database::{Fault, classify};
+use toolroom_eventlog::CommandError;
 
 use crate::support::{Operator, PATIENCE, postgres};
 
@@ -71,16 +71,15 @@ async fn an_embedded_server_that_dies_comes_back_under_a_running_toolroom() {
     log.register("before", WorkspaceId::DEFAULT).await;
     kill(postgres(&operator.path("toolroom-data")), Signal::SIGQUIT).unwrap();
     // Commands are refused meanwhile, and work again by themselves.
-    let head = async {
-        while let Err(error) = log.log.feed.head().await {
-            assert_eq!(classify(&error), Fault::Unavailable, "{error}");
+    let after = async {
+        while let Err(error) = log.try_register("after", WorkspaceId::DEFAULT).await {
+            assert!(matches!(error, CommandError::Unavailable), "{error}");
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     };
-    tokio::time::timeout(PATIENCE, head)
+    tokio::time::timeout(PATIENCE, after)
         .await
         .expect("the database is back");
-    log.register("after", WorkspaceId::DEFAULT).await;
     log.reaches(2).await;
     log.close().await;
     operator.run(&["verify"]).await.succeeds();

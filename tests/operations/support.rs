@@ -19,7 +19,7 @@ use toolroom_domain::{
     tool::{self, Definition, Details, Kind, NativeConfig, ToolConfig},
 };
 use toolroom_eventlog::{
-    CommandContext, Database, EventLog,
+    CommandContext, CommandError, Database, EventLog,
     command::Target,
     embedded, ids,
     log::{Options, Tasks},
@@ -212,6 +212,16 @@ impl Log {
 
     /// Registers a tool: one event.
     pub async fn register(&self, name: &str, workspace: WorkspaceId) -> ToolId {
+        let registered = self.try_register(name, workspace).await;
+        registered.expect("is registered")
+    }
+
+    /// As [`Self::register`], where the database may be away.
+    pub async fn try_register(
+        &self,
+        name: &str,
+        workspace: WorkspaceId,
+    ) -> Result<ToolId, CommandError<tool::Error>> {
         let id = ToolId::from_uuid(ids::new_uuid());
         let command = tool::Command::Register {
             id,
@@ -236,12 +246,9 @@ impl Log {
             at: Timestamp::UNIX_EPOCH,
         };
         let target = Target::<tool::Tool>::New(id.to_string());
-        self.log
-            .bus
-            .execute(target, command, &context(workspace))
-            .await
-            .expect("is registered");
-        id
+        let context = context(workspace);
+        self.log.bus.execute(target, command, &context).await?;
+        Ok(id)
     }
 
     /// Requests a job with a sealed input: one event. It is never due.

@@ -8,6 +8,7 @@ use serde_json::Value;
 use toolroom_domain::{
     ErrorCode, JobId, WorkspaceId,
     job::{self, Command, Job, Request, ToolRef, seal_context},
+    limits::JSON_DEPTH,
     port::RunRequest,
     tool::{self, Definition},
 };
@@ -76,6 +77,10 @@ struct Accepted {
 }
 
 async fn accept(state: &AppState, ctx: &RequestContext, call: &Call) -> Result<Accepted, ApiError> {
+    if tool::depth(&call.input) > JSON_DEPTH {
+        let problem = format!("must nest at most {JSON_DEPTH} levels");
+        return Err(ApiError::invalid_field("input", problem));
+    }
     let tool = match &call.tool {
         ToolSelector::Any(text) => state.directory.find(ctx.workspace, text).await?,
         ToolSelector::Name(name) => state.directory.by_name(ctx.workspace, name).await?,
@@ -364,7 +369,13 @@ pub async fn get(state: &AppState, ctx: &RequestContext, id: JobId) -> Result<Jo
         jobs::query::by_id(pool, ctx.workspace, id),
         state.projections.holds_back(JOBS, Job::TYPE, &text),
     )?;
-    if let Some(row) = row.filter(|_| !is_held) {
+    // Who was told of an end by a subscription, which reads the log itself, and now asks for the
+    // job shall not see it running.
+    let is_behind = state
+        .projections
+        .watch(JOBS)
+        .is_some_and(|seen| *seen.borrow() < *state.log.feed.watch().borrow());
+    if let Some(row) = row.filter(|row| !is_held && (!is_behind || row.status.is_final())) {
         return Ok(row.into());
     }
     let loaded = state.log.bus.load::<Job>(ctx.workspace, &text).await?;
