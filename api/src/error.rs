@@ -16,6 +16,7 @@ use toolroom_eventlog::{
     position::{ParsePositionError, StaleEpoch},
     vault,
 };
+use toolroom_projections::{RebuildError, RetryError};
 
 /// When to come again after the database was away or too busy, in milliseconds: long enough for a
 /// restart, short enough for a person to wait.
@@ -288,6 +289,30 @@ impl From<sqlx::Error> for ApiError {
         match classify(&error) {
             Fault::Unavailable | Fault::Contended => Self::unavailable(),
             Fault::Constraint | Fault::Permanent => Self::internal(error),
+        }
+    }
+}
+
+impl From<RetryError> for ApiError {
+    fn from(error: RetryError) -> Self {
+        let message = error.to_string();
+        match error {
+            RetryError::NotFound => Self::not_found(message),
+            RetryError::OtherVersion(_) | RetryError::StillPoisonous { .. } => {
+                Self::new(ErrorCode::Conflict, message)
+            }
+            RetryError::Database(error) => error.into(),
+        }
+    }
+}
+
+impl From<RebuildError> for ApiError {
+    fn from(error: RebuildError) -> Self {
+        let message = error.to_string();
+        match error {
+            RebuildError::Unknown { .. } => Self::not_found(message),
+            RebuildError::Interrupted => Self::not_yet(message),
+            RebuildError::Stopped { .. } => Self::internal(error),
         }
     }
 }

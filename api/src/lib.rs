@@ -2,11 +2,48 @@
 
 mod auth;
 pub mod error;
-pub mod followers;
+pub mod graphql;
 pub mod http;
+pub mod metrics;
 mod rest;
 pub mod service;
 pub mod state;
 
+use std::{io, sync::Arc};
+
+use axum::Router;
+use tokio::net::TcpListener;
+
 pub use error::ApiError;
+pub use http::{HttpOptions, LiveOptions, Shell};
+pub use metrics::Metrics;
 pub use state::{ApiOptions, AppState, Parts, RequestContext};
+
+/// Everything that is served at one address.
+pub fn router(state: AppState, shell: &Shell, metrics: Metrics) -> Router {
+    let clock = Arc::clone(&state.clock);
+    let schema = graphql::schema(state.clone());
+    let contracts = rest::routes(&state, shell).merge(http::graphql::routes(schema, shell.clone()));
+    let bounded = http::bounded(contracts, shell);
+    let routes = bounded
+        .merge(http::graphiql::routes())
+        .merge(rest::probes::routes(state, metrics));
+    http::layered(routes, shell, clock)
+}
+
+/// Serves on every listener until the shell's shutdown, and then until what is in flight has
+/// ended, for a bounded time.
+///
+/// # Errors
+/// When a part of the server panicked.
+pub async fn serve(listeners: Vec<TcpListener>, state: AppState, shell: Shell) -> io::Result<()> {
+    let metrics = Metrics::install();
+    let sampling = tokio::spawn(metrics::sample(
+        metrics.clone(),
+        state.log.clone(),
+        shell.shutdown.clone(),
+    ));
+    let served = http::serve(listeners, router(state, &shell, metrics), &shell).await;
+    sampling.abort();
+    served
+}

@@ -2,11 +2,17 @@
 
 use std::{
     ops::Deref,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use crate::{error::ApiError, followers::Followers, service::directory::Directory};
+use toolroom_projections::Reader;
+
+use crate::{
+    error::ApiError,
+    service::{directory::Directory, host::Host},
+};
 use jiff::Timestamp;
 use serde::Serialize;
 use toolroom_domain::{
@@ -29,6 +35,8 @@ pub struct ApiOptions {
     pub version: String,
     /// When the server started.
     pub started_at: Timestamp,
+    /// The folder whose disk `health` tells the use of.
+    pub data_dir: PathBuf,
 }
 
 /// What the binary hands in.
@@ -36,7 +44,7 @@ pub struct Parts {
     /// The log, its commands and its vault.
     pub log: EventLog,
     /// The read models.
-    pub projections: Arc<dyn Followers>,
+    pub projections: Reader,
     /// Runs calls on this node.
     pub runner: Arc<dyn Runner>,
     /// Knows what each kind of tool needs of its definition.
@@ -56,6 +64,8 @@ pub struct Shared {
     parts: Parts,
     /// Which tool a name means, and what its versions do.
     pub(crate) directory: Directory,
+    /// What the machine has left.
+    pub(crate) host: Host,
     epoch: tokio::sync::OnceCell<i32>,
 }
 
@@ -80,6 +90,7 @@ impl AppState {
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(Shared {
             directory: Directory::new(parts.log.clone()),
+            host: Host::new(&parts.options.data_dir),
             parts,
             epoch: tokio::sync::OnceCell::new(),
         }))

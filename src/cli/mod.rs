@@ -9,6 +9,7 @@ mod output;
 mod rebuild;
 mod replay;
 mod restore;
+mod schema;
 mod verify;
 
 use std::path::PathBuf;
@@ -24,7 +25,7 @@ use crate::{
 
 /// The event-sourced tool backend for AI agents.
 #[derive(Debug, Parser)]
-#[command(name = "toolroom", version = env!("TOOLROOM_VERSION"), propagate_version = true)]
+#[command(name = "toolroom", version = env!("SERVER_VERSION"), propagate_version = true)]
 pub struct Cli {
     #[command(flatten)]
     common: Common,
@@ -72,6 +73,8 @@ enum Command {
     Backup(backup::Arguments),
     /// Take a backup into a new data folder or an empty database.
     Restore(restore::Arguments),
+    /// Print the GraphQL schema.
+    Schema,
     /// Look for faults of the set-up, and say how to mend each.
     Doctor,
     /// Show the configuration.
@@ -138,6 +141,7 @@ impl Cli {
             Command::Export(arguments) => export::run(&config, arguments).await,
             Command::Backup(arguments) => backup::run(&config, arguments).await,
             Command::Restore(arguments) => restore::run(&config, arguments).await,
+            Command::Schema => schema::run(),
             Command::Doctor => doctor::run(&config).await,
             Command::Config {
                 command: ConfigCommand::Print,

@@ -1,13 +1,16 @@
 //! The parts of a node, put together and taken apart in order.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
+use toolroom_api::{ApiOptions, AppState, HttpOptions, Parts, Shell};
+use toolroom_domain::Clock;
 use toolroom_eventlog::{
     Database, EventLog, SystemClock,
     database::{Fault, classify},
@@ -32,6 +35,7 @@ pub struct Node {
     edge: CancellationToken,
     /// Ends what that work still needs.
     core: CancellationToken,
+    api: JoinHandle<io::Result<()>>,
     worker: toolroom_worker::worker::Handle,
     followers: JoinSet<()>,
     log: log::Tasks,
@@ -67,11 +71,13 @@ impl Node {
         // A read model has its tables, if empty ones, before anybody can ask it.
         reader.prepare().await?;
 
+        let clock = Arc::new(SystemClock);
+        let executor = Arc::new(executor(config)?);
         let worker = Worker::new(
             &log,
             queue,
-            Arc::new(executor(config)?),
-            Arc::new(SystemClock),
+            Arc::clone(&executor),
+            Arc::clone(&clock) as Arc<dyn Clock>,
             toolroom_worker::Config {
                 node: config.node.clone(),
                 background: config.worker.background,
@@ -79,8 +85,23 @@ impl Node {
                 grace: config.worker.grace,
             },
         );
-        drop(listeners);
+        let state = AppState::new(Parts {
+            log: log.clone(),
+            projections: reader.clone(),
+            runner: Arc::new(worker.runner()),
+            checker: executor,
+            options: ApiOptions {
+                public_url: public_url(config, &listeners)?,
+                version: env!("SERVER_VERSION").to_owned(),
+                started_at: clock.now(),
+                data_dir: config.data_dir.clone(),
+            },
+            clock,
+        });
+        let shell = Shell::new(http_options(config), edge.clone());
+        let api = tokio::spawn(toolroom_api::serve(listeners, state, shell));
         Ok(Self {
+            api,
             worker: worker.start(&log, &reader, &edge),
             followers,
             log: log_tasks,
@@ -92,6 +113,10 @@ impl Node {
     /// Waits for a part to end before it should.
     pub async fn failed(&mut self) -> anyhow::Error {
         let (part, error) = tokio::select! {
+            ended = &mut self.api => match ended {
+                Ok(Err(error)) => return anyhow::Error::new(error).context("the API died"),
+                ended => ("the API", ended.err()),
+            },
             error = self.log.failed() => ("the log", error),
             error = self.worker.failed() => ("the worker", error),
             ended = self.followers.join_next() => ("a read model", ended.and_then(Result::err)),
@@ -105,10 +130,33 @@ impl Node {
     /// Takes no more work, lets what runs end within its grace, and writes what is held.
     pub async fn stop(mut self) {
         self.edge.cancel();
-        self.worker.finish().await;
+        let (served, ()) = tokio::join!(self.api, self.worker.finish());
+        if !matches!(served, Ok(Ok(()))) {
+            tracing::warn!("the API did not end in order");
+        }
         self.core.cancel();
         while self.followers.join_next().await.is_some() {}
         self.log.finish().await;
+    }
+}
+
+/// Where clients reach the server: as configured, else at its first address.
+fn public_url(config: &Config, listeners: &[TcpListener]) -> anyhow::Result<String> {
+    let url = match (&config.public_url, listeners.first()) {
+        (Some(url), _) => url.to_string(),
+        (None, Some(listener)) => format!("http://{}", listener.local_addr()?),
+        (None, None) => anyhow::bail!("`listen`: at least one address is needed"),
+    };
+    Ok(url.trim_end_matches('/').to_owned())
+}
+
+fn http_options(config: &Config) -> HttpOptions {
+    HttpOptions {
+        public_url: config.public_url.clone(),
+        max_body_bytes: config.limits.body_bytes,
+        request_timeout: config.limits.request_timeout,
+        shutdown_grace: config.worker.grace,
+        ..HttpOptions::default()
     }
 }
 

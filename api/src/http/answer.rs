@@ -100,9 +100,12 @@ fn details(problem: &Problem) -> Value {
 
 /// The one error body of all REST contracts.
 fn rest_body(problem: &Problem, request_id: &RequestId, now: Timestamp) -> Value {
-    let mut body = problem.beside.clone();
-    body.insert("error".into(), problem.message.clone().into());
-    body.insert("detail".into(), problem.message.clone().into());
+    let mut body = Map::new();
+    if let Some(field) = problem.null {
+        body.insert(field.into(), Value::Null);
+    }
+    body.insert("error".into(), problem.message.as_ref().into());
+    body.insert("detail".into(), problem.message.as_ref().into());
     body.insert("code".into(), problem.code.as_str().into());
     body.insert("details".into(), details(problem));
     body.insert("timestamp".into(), now.to_string().into());
@@ -111,7 +114,7 @@ fn rest_body(problem: &Problem, request_id: &RequestId, now: Timestamp) -> Value
         body.insert("jobId".into(), job.to_string().into());
     }
     if !problem.candidates.is_empty() {
-        body.insert("candidates".into(), problem.candidates.clone().into());
+        body.insert("candidates".into(), json!(problem.candidates));
     }
     Value::Object(body)
 }
@@ -134,7 +137,7 @@ fn graphql_extensions(problem: &Problem, request_id: &RequestId) -> Map<String, 
         extensions.insert("retryAfterMs".into(), ms.into());
     }
     if !problem.candidates.is_empty() {
-        extensions.insert("candidates".into(), problem.candidates.clone().into());
+        extensions.insert("candidates".into(), json!(problem.candidates));
     }
     extensions
 }

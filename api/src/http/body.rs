@@ -9,6 +9,10 @@ use toolroom_domain::{ErrorCode, Violation, limits::JSON_DEPTH};
 
 use super::{HttpOptions, Problem, media, nesting};
 
+/// Levels of a whole body. What it carries is held to [`JSON_DEPTH`] where its place is known, and
+/// lies some levels deep; the parser itself stops at 128.
+const BODY_DEPTH: usize = 120;
+
 /// The JSON object that a request's body holds.
 ///
 /// # Errors
@@ -71,11 +75,9 @@ fn too_large(limit: usize) -> Problem {
 
 /// A JSON object, refused before parsing if it nests too deep.
 pub(crate) fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
-    if nesting::json_is_deeper_than(JSON_DEPTH, bytes) {
-        return Err(Problem::invalid(vec![Violation::new(
-            "",
-            format!("the JSON must nest at most {JSON_DEPTH} levels"),
-        )]));
+    if let Some(field) = nesting::too_deep_field(BODY_DEPTH, bytes) {
+        let problem = format!("must nest at most {JSON_DEPTH} levels");
+        return Err(Problem::invalid(vec![Violation::new(field, problem)]));
     }
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(object)) => Ok(object),
@@ -109,7 +111,7 @@ mod tests {
         let deep = format!("{}{}", "[".repeat(2_000_000), "]".repeat(2_000_000));
         let problem = parse_object(deep.as_bytes()).unwrap_err();
         assert_eq!(problem.code, ErrorCode::ValidationFailed);
-        let allowed = format!("{{\"a\":{}{}}}", "[".repeat(63), "]".repeat(63));
+        let allowed = format!("{{\"a\":{}{}}}", "[".repeat(119), "]".repeat(119));
         assert!(parse_object(allowed.as_bytes()).is_ok());
     }
 

@@ -9,8 +9,8 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
-use toolroom_domain::{ErrorCode, Violation};
-use toolroom_eventlog::Position;
+use toolroom_domain::Violation;
+use toolroom_eventlog::{Position, position::ParsePositionError};
 
 use super::{Problem, request_id::RequestId};
 use crate::{auth, state::RequestContext};
@@ -71,12 +71,7 @@ fn min_position(headers: &HeaderMap) -> Result<Option<Position>, Problem> {
         return Ok(None);
     };
     let text = value.to_str().unwrap_or_default();
-    text.parse().map(Some).map_err(|error| Problem {
-        violations: vec![Violation::new("X-Min-Position", format!("{error}"))],
-        ..Problem::new(
-            http::StatusCode::BAD_REQUEST,
-            ErrorCode::ValidationFailed,
-            format!("`X-Min-Position`: {error}"),
-        )
+    text.parse().map(Some).map_err(|error: ParsePositionError| {
+        Problem::invalid(vec![Violation::new("X-Min-Position", error.to_string())])
     })
 }

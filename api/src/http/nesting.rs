@@ -1,21 +1,29 @@
 //! How deeply a text nests, found out before any recursive parser sees it: a parser that recurses
 //! for each bracket runs out of stack on what fits easily into an allowed body.
 
-/// Whether the brackets of a JSON text nest deeper than `limit`. Text that is no JSON may be
-/// judged either way; its parser refuses it.
-pub fn json_is_deeper_than(limit: usize, text: &[u8]) -> bool {
+/// The outermost field within which the brackets of a JSON text nest deeper than `limit`, if they
+/// do anywhere. Text that is no JSON may be judged either way; its parser refuses it.
+pub fn too_deep_field(limit: usize, text: &[u8]) -> Option<String> {
     let mut depth = Depth::new(limit);
+    let mut field: &[u8] = &[];
     let mut rest = text;
     while let Some((byte, after)) = rest.split_first() {
         rest = match byte {
-            b'"' => after_string(after),
+            b'"' => {
+                let following = after_string(after);
+                if depth.now == 1 {
+                    let length = after.len() - following.len();
+                    field = &after[..length.saturating_sub(1)];
+                }
+                following
+            }
             _ => after,
         };
         if depth.passes(*byte) {
-            return true;
+            return Some(String::from_utf8_lossy(field).chars().take(64).collect());
         }
     }
-    false
+    None
 }
 
 /// Whether the brackets of a GraphQL document nest deeper than `limit`, those in comments, strings
@@ -97,13 +105,14 @@ mod tests {
 
     #[test]
     fn only_brackets_outside_strings_count() {
-        assert!(!json_is_deeper_than(2, br#"{"a":["[[[[\"[["]}"#));
-        assert!(json_is_deeper_than(2, br#"{"a":[["x"]]}"#));
+        assert_eq!(too_deep_field(2, br#"{"a":["[[[[\"[["]}"#), None);
+        let deep = br#"{"a":["x"],"b":[["x"]]}"#;
+        assert_eq!(too_deep_field(2, deep).as_deref(), Some("b"));
     }
 
     #[test]
     fn brackets_side_by_side_do_not_nest() {
-        assert!(!json_is_deeper_than(1, b"[][][][]"));
+        assert_eq!(too_deep_field(1, b"[][][][]"), None);
     }
 
     #[test]

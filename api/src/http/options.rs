@@ -1,6 +1,6 @@
 //! What the HTTP shell is told from outside, and every bound it keeps.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 /// How the server treats connections and requests. Each bound is far above honest use and far
 /// below what hurts a neighbour.
@@ -9,8 +9,6 @@ pub struct HttpOptions {
     /// Where clients reach the server, such as `https://tools.example.org`, if not only at the
     /// loopback address. Its host may be named in `Host`, its origin in `Origin`.
     pub public_url: Option<url::Url>,
-    /// The folder whose disk `GET /health` tells the use of.
-    pub data_dir: PathBuf,
     /// Bytes of a request's body: a job's input may have 1 MiB, and quoting doubles it at worst.
     pub max_body_bytes: usize,
     /// Bytes of a request's line and headers together: four times what browsers send.
@@ -54,7 +52,6 @@ impl Default for HttpOptions {
     fn default() -> Self {
         Self {
             public_url: None,
-            data_dir: PathBuf::from("."),
             max_body_bytes: 2 * 1024 * 1024,
             max_header_bytes: 64 * 1024,
             header_read_timeout: Duration::from_secs(10),

@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use serde_json::{Map, Value};
 use toolroom_domain::{ErrorCode, JobId, Violation};
 
 use crate::error::ApiError;
@@ -21,39 +20,39 @@ pub struct Problem {
     /// The stable code.
     pub code: ErrorCode,
     /// What was wrong, where, and how to mend it.
-    pub message: String,
+    pub message: Box<str>,
     /// What is wrong with which field.
-    pub violations: Vec<Violation>,
+    pub violations: Box<[Violation]>,
     /// When to try again, if that may help.
     pub retry_after: Option<Duration>,
     /// Names near to one that was not found.
-    pub candidates: Vec<String>,
+    pub candidates: Box<[String]>,
     /// The job that it concerns.
     pub job: Option<JobId>,
     /// The methods that the path knows, when it was another one.
-    pub allow: Option<HeaderValue>,
-    /// What a contract shows beside the error body's fields.
-    pub beside: Map<String, Value>,
+    pub allow: Option<&'static str>,
+    /// A field that a contract shows beside the error body's, as null.
+    pub null: Option<&'static str>,
 }
 
 impl Problem {
     /// A problem of which no more is to be said.
-    pub fn new(status: StatusCode, code: ErrorCode, message: impl Into<String>) -> Self {
+    pub fn new(status: StatusCode, code: ErrorCode, message: impl Into<Box<str>>) -> Self {
         Self {
             status,
             code,
             message: message.into(),
-            violations: Vec::new(),
+            violations: Box::default(),
             retry_after: None,
-            candidates: Vec::new(),
+            candidates: Box::default(),
             job: None,
             allow: None,
-            beside: Map::new(),
+            null: None,
         }
     }
 
     /// The request does not have the form that it must have.
-    pub fn malformed(message: impl Into<String>) -> Self {
+    pub fn malformed(message: impl Into<Box<str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, ErrorCode::InvalidRequest, message)
     }
 
@@ -63,7 +62,7 @@ impl Problem {
     }
 
     /// The path knows other methods.
-    pub fn method_not_allowed(allow: HeaderValue, message: impl Into<String>) -> Self {
+    pub fn method_not_allowed(allow: &'static str, message: impl Into<Box<str>>) -> Self {
         Self {
             allow: Some(allow),
             ..Self::new(
@@ -75,7 +74,7 @@ impl Problem {
     }
 
     /// Too much is going on at once.
-    pub fn busy(message: impl Into<String>) -> Self {
+    pub fn busy(message: impl Into<Box<str>>) -> Self {
         Self {
             retry_after: Some(BUSY_RETRY_AFTER),
             ..Self::new(
@@ -90,8 +89,8 @@ impl Problem {
 impl From<ApiError> for Problem {
     fn from(mut error: ApiError) -> Self {
         Self {
-            violations: std::mem::take(&mut error.violations),
-            candidates: std::mem::take(&mut error.candidates).into_vec(),
+            violations: std::mem::take(&mut error.violations).into_boxed_slice(),
+            candidates: std::mem::take(&mut error.candidates),
             retry_after: error.retry_after_ms.map(Duration::from_millis),
             job: error.job_id,
             ..Self::new(error.status(), error.code, error.message)
@@ -108,8 +107,9 @@ impl IntoResponse for Problem {
                 response.headers_mut().insert(header::RETRY_AFTER, value);
             }
         }
-        if let Some(allow) = &self.allow {
-            response.headers_mut().insert(header::ALLOW, allow.clone());
+        if let Some(allow) = self.allow {
+            let allow = HeaderValue::from_static(allow);
+            response.headers_mut().insert(header::ALLOW, allow);
         }
         response.extensions_mut().insert(Arc::new(self));
         response

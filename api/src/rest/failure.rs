@@ -32,9 +32,9 @@ impl Failure {
         Self(Problem::invalid(violations))
     }
 
-    /// The same with a field of the contract's beside the error body's.
-    pub(super) fn beside(mut self, field: &str, value: serde_json::Value) -> Self {
-        self.0.beside.insert(field.to_owned(), value);
+    /// The same with a field of the contract's beside the error body's, as null.
+    pub(super) fn with_null(mut self, field: &'static str) -> Self {
+        self.0.null = Some(field);
         self
     }
 }

@@ -2,6 +2,7 @@
 
 mod failure;
 mod paging;
+pub(crate) mod probes;
 mod tool_manager;
 
 use axum::Router;

@@ -124,7 +124,10 @@ mod tests {
     #[test]
     fn each_wrong_parameter_is_named() {
         let wrong = part("?limit=0&offset=-1&page=2");
-        assert_eq!(wrong, Err(vec!["limit".into(), "offset".into(), "page".into()]));
+        assert_eq!(
+            wrong,
+            Err(vec!["limit".into(), "offset".into(), "page".into()])
+        );
     }
 
     #[test]

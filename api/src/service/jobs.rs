@@ -8,11 +8,12 @@ use serde_json::Value;
 use toolroom_domain::{
     ErrorCode, JobId, WorkspaceId,
     job::{self, Command, Job, Request, ToolRef, seal_context},
+    limits::JSON_DEPTH,
     port::RunRequest,
     tool::{self, Definition},
 };
 use toolroom_eventlog::{
-    CommandContext, Executed, Position,
+    Aggregate as _, CommandContext, Executed, Position,
     command::{NamedCommand, Target},
     ids,
     vault::Opened,
@@ -76,6 +77,10 @@ struct Accepted {
 }
 
 async fn accept(state: &AppState, ctx: &RequestContext, call: &Call) -> Result<Accepted, ApiError> {
+    if tool::depth(&call.input) > JSON_DEPTH {
+        let problem = format!("must nest at most {JSON_DEPTH} levels");
+        return Err(ApiError::invalid_field("input", problem));
+    }
     let tool = match &call.tool {
         ToolSelector::Any(text) => state.directory.find(ctx.workspace, text).await?,
         ToolSelector::Name(name) => state.directory.by_name(ctx.workspace, name).await?,
@@ -359,15 +364,21 @@ fn of_job(mut error: ApiError, job: JobId) -> ApiError {
 pub async fn get(state: &AppState, ctx: &RequestContext, id: JobId) -> Result<JobView, ApiError> {
     before_read(state, ctx, JOBS).await?;
     let pool = state.log.database.pool();
-    let row = jobs::query::by_id(pool, ctx.workspace, id).await?;
-    if let Some(row) = row.filter(|_| !state.projections.holds_back(JOBS)) {
+    let text = id.to_string();
+    let (row, is_held) = tokio::try_join!(
+        jobs::query::by_id(pool, ctx.workspace, id),
+        state.projections.holds_back(JOBS, Job::TYPE, &text),
+    )?;
+    // Who was told of an end by a subscription, which reads the log itself, and now asks for the
+    // job shall not see it running.
+    let is_behind = state
+        .projections
+        .watch(JOBS)
+        .is_some_and(|seen| *seen.borrow() < *state.log.feed.watch().borrow());
+    if let Some(row) = row.filter(|row| !is_held && (!is_behind || row.status.is_final())) {
         return Ok(row.into());
     }
-    let loaded = state
-        .log
-        .bus
-        .load::<Job>(ctx.workspace, &id.to_string())
-        .await?;
+    let loaded = state.log.bus.load::<Job>(ctx.workspace, &text).await?;
     JobView::of_aggregate(&loaded.aggregate, LastEvent::Newest)
 }
 
@@ -408,7 +419,7 @@ pub async fn last_event(state: &AppState, job: &JobView) -> Result<Position, Api
             let id = job.id.to_string();
             let feed = &state.log.feed;
             let events = feed
-                .read_stream(job.workspace, "job", &id, i64::MAX)
+                .read_stream(job.workspace, Job::TYPE, &id, i64::MAX)
                 .await?;
             events.last().map(|event| event.position)
         }

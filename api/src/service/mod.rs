@@ -4,8 +4,13 @@
 //! models, or with what the aggregate itself says where a read model is behind.
 
 pub mod audit;
+pub mod changes;
 pub(crate) mod directory;
+pub mod follow;
+pub mod health;
+pub mod host;
 pub mod jobs;
+pub mod operations;
 pub(crate) mod past;
 pub mod settle;
 pub mod tools;

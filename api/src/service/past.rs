@@ -1,14 +1,8 @@
 //! Tools as the log tells them: as they stood at some position, and where a read model is behind.
 
-use std::collections::BTreeMap;
-
-use jiff::Timestamp;
-use toolroom_domain::{
-    ToolId, WorkspaceId,
-    tool::{Event, Tool},
-};
-use toolroom_eventlog::{Aggregate as _, RecordedEvent};
-use toolroom_projections::catalog::{ToolFilter, ToolRow};
+use toolroom_domain::{ToolId, WorkspaceId, tool::Tool};
+use toolroom_eventlog::Aggregate as _;
+use toolroom_projections::catalog::{self, ToolFilter, ToolRow};
 
 use crate::{error::ApiError, state::AppState};
 
@@ -27,7 +21,8 @@ pub(crate) async fn tool_at(
         .feed
         .read_stream(workspace, Tool::TYPE, &id.to_string(), position)
         .await?;
-    Ok(fold(workspace, &events)?.into_values().next())
+    let rows = catalog::as_of(&events).map_err(ApiError::internal)?;
+    Ok(rows.into_iter().next())
 }
 
 /// All tools as they stood at a position, deleted ones included, by number.
@@ -44,9 +39,7 @@ pub(crate) async fn tools_at(
         .feed
         .read_kind(workspace, Tool::TYPE, position)
         .await?;
-    let mut rows: Vec<_> = fold(workspace, &events)?.into_values().collect();
-    rows.sort_by_key(|row| row.number);
-    Ok(rows)
+    catalog::as_of(&events).map_err(ApiError::internal)
 }
 
 /// Whether a tool passes a filter: the rule of the catalogue's own list.
@@ -74,87 +67,4 @@ fn mentions(row: &ToolRow, search: &str) -> bool {
         .chain(&row.category)
         .chain(&row.tags)
         .any(|text| text.to_lowercase().contains(&search))
-}
-
-struct Past {
-    tool: Tool,
-    created_by: String,
-    created_at: Timestamp,
-    updated_at: Timestamp,
-    last_event: i64,
-}
-
-fn fold(
-    workspace: WorkspaceId,
-    events: &[RecordedEvent],
-) -> Result<BTreeMap<ToolId, ToolRow>, ApiError> {
-    let mut tools: BTreeMap<ToolId, Past> = BTreeMap::new();
-    for recorded in events {
-        let event: Event = recorded.decode().map_err(ApiError::internal)?;
-        let at = at(&event);
-        if let Event::Registered { id, .. } = &event {
-            let metadata = recorded.metadata().map_err(ApiError::internal)?;
-            tools.insert(
-                *id,
-                Past {
-                    tool: Tool::default(),
-                    created_by: metadata.actor,
-                    created_at: at,
-                    updated_at: at,
-                    last_event: recorded.position,
-                },
-            );
-        }
-        let past = recorded
-            .aggregate_id
-            .parse()
-            .ok()
-            .and_then(|id: ToolId| tools.get_mut(&id));
-        if let Some(past) = past {
-            past.tool.apply(event);
-            past.updated_at = at;
-            past.last_event = recorded.position;
-        }
-    }
-    let rows = tools
-        .into_iter()
-        .filter_map(|(id, past)| Some((id, row(workspace, id, past)?)));
-    Ok(rows.collect())
-}
-
-fn row(workspace: WorkspaceId, id: ToolId, past: Past) -> Option<ToolRow> {
-    let version = past.tool.version();
-    let definition = past.tool.definition(version)?.clone();
-    let details = past.tool.details();
-    Some(ToolRow {
-        id,
-        number: past.tool.number()?,
-        workspace,
-        name: details.name,
-        title: details.title,
-        description: details.description,
-        category: details.category,
-        tags: details.tags,
-        kind: definition.config.kind(),
-        is_active: past.tool.is_active(),
-        is_deleted: past.tool.is_deleted(),
-        version,
-        definition,
-        created_by: past.created_by,
-        created_at: past.created_at,
-        updated_at: past.updated_at,
-        last_event: past.last_event,
-    })
-}
-
-fn at(event: &Event) -> Timestamp {
-    match event {
-        Event::Registered { at, .. }
-        | Event::DetailsChanged { at, .. }
-        | Event::Revised { at, .. }
-        | Event::Activated { at }
-        | Event::Deactivated { at }
-        | Event::Deleted { at, .. }
-        | Event::Restored { at, .. } => *at,
-    }
 }

@@ -9,6 +9,8 @@ use crate::{
 pub const CATALOG: &str = "catalog";
 /// The follower that keeps the list of jobs.
 pub const JOBS: &str = "jobs";
+/// The follower that counts runs.
+pub const STATS: &str = "stats";
 /// The follower that keeps the audit's index.
 pub const AUDIT: &str = "audit";
 

@@ -5,7 +5,9 @@ use toolroom_domain::{
     ToolId, Violation,
     tool::{self, Command, Definition, Details, DetailsPatch, PolicyOverrides, Tool},
 };
-use toolroom_eventlog::{CommandContext, CommandError, Executed, command::Target, ids};
+use toolroom_eventlog::{
+    Aggregate as _, CommandContext, CommandError, Executed, command::Target, ids,
+};
 use toolroom_projections::{
     Page, PageRequest,
     catalog::{self, ListTools, ToolRow, VersionRow},
@@ -23,10 +25,12 @@ use crate::{
 
 mod behaviour;
 mod patch;
+mod policy;
 
 use behaviour::Built;
 pub use behaviour::{Behaviour, config};
 pub use patch::BehaviourPatch;
+pub use policy::PolicyPatch;
 
 /// How often a change that names no version is made again, on a version that came between.
 const REVISE_TRIES: u32 = 5;
@@ -57,8 +61,8 @@ pub struct ToolChange {
     pub is_active: Option<bool>,
     /// Whether a person must agree to each call that a model asks for.
     pub requires_approval: Option<bool>,
-    /// Its whole new policy.
-    pub policy: Option<PolicyOverrides>,
+    /// How its runs shall be bounded and repeated.
+    pub policy: Option<PolicyPatch>,
     /// What it shall do.
     pub behaviour: Option<Behaviour>,
     /// Parts of what it does that shall change.
@@ -332,8 +336,12 @@ async fn by_id(
     id: ToolId,
 ) -> Result<Option<ToolRow>, ApiError> {
     let pool = state.log.database.pool();
-    let row = catalog::query::by_id(pool, ctx.workspace, id).await?;
-    if row.is_some() && !state.projections.holds_back(CATALOG) {
+    let text = id.to_string();
+    let (row, is_held) = tokio::try_join!(
+        catalog::query::by_id(pool, ctx.workspace, id),
+        state.projections.holds_back(CATALOG, Tool::TYPE, &text),
+    )?;
+    if row.is_some() && !is_held {
         return Ok(row);
     }
     past::tool_at(state, ctx.workspace, id, i64::MAX).await
@@ -406,4 +414,18 @@ pub async fn versions(
 ) -> Result<Page<VersionRow>, ApiError> {
     let pool = state.log.database.pool();
     Ok(catalog::query::versions(pool, ctx.workspace, tool, page).await?)
+}
+
+/// One version of a tool; none if it never had it.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn version(
+    state: &AppState,
+    ctx: &RequestContext,
+    tool: ToolId,
+    version: u32,
+) -> Result<Option<VersionRow>, ApiError> {
+    let pool = state.log.database.pool();
+    Ok(catalog::query::version(pool, ctx.workspace, tool, version).await?)
 }

@@ -177,3 +177,50 @@ pub async fn buckets(
     .await?;
     rows.iter().map(StatsBucket::read).collect()
 }
+
+/// What the runs of each of these tools came to since a moment, rounded down to its hour: one
+/// bucket a tool that had any, its key the tool's id.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn of_tools(
+    pool: &PgPool,
+    workspace: WorkspaceId,
+    tools: &[ToolId],
+    since: Timestamp,
+) -> Result<Vec<StatsBucket>, sqlx::Error> {
+    let ids: Vec<_> = tools.iter().map(|tool| tool.uuid()).collect();
+    let key = GroupBy::Tool.column();
+    let rows = read::fetch(pool, || {
+        let mut sql = Statement::new(format!(
+            "with counted as (
+                 select {key} as key, outcome, latency, min(hour) as first_hour,
+                        max(hour) as last_hour, sum(runs)::bigint as runs
+                 from projections.runs_by_hour
+                 where workspace_id = "
+        ));
+        sql.push_bind(workspace.uuid());
+        sql.push(" and tool_id = any(").push_bind(ids.clone());
+        sql.push(") and hour >= date_trunc('hour', ").push_bind(since.to_sqlx());
+        sql.push(
+            "::timestamptz, 'UTC')
+                 group by 1, 2, 3
+             )
+             select min(first_hour) as from_time, max(last_hour) + interval '1 hour' as to_time,
+                    key,
+                    sum(runs)::bigint as runs,
+                    coalesce(sum(runs) filter (where outcome = 'SUCCEEDED'), 0)::bigint as succeeded,
+                    coalesce(sum(runs) filter (where outcome = 'FAILED'), 0)::bigint as failed,
+                    coalesce(sum(runs) filter (where outcome = 'CANCELLED'), 0)::bigint as cancelled,
+                    coalesce(array_agg(latency order by latency) filter (where latency >= 0),
+                             '{}') as latencies,
+                    coalesce(array_agg(runs order by latency) filter (where latency >= 0),
+                             '{}') as counts
+             from counted
+             group by key",
+        );
+        sql
+    })
+    .await?;
+    rows.iter().map(StatsBucket::read).collect()
+}

@@ -14,7 +14,7 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use toolroom_domain::ErrorCode;
 
 use super::{
@@ -132,7 +132,7 @@ impl<E: Executor> Endpoint<E> {
         let kind = request::operation_type(&mut request);
         if method == Method::GET && kind == Some(OperationType::Mutation) {
             return Err(Problem::method_not_allowed(
-                HeaderValue::from_static("POST"),
+                "POST",
                 "a mutation changes something, which GET must not; send it by POST",
             ));
         }

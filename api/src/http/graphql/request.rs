@@ -39,7 +39,7 @@ pub(super) fn from_query_string(query: &str) -> Result<Request, Problem> {
             "variables" | "extensions" if value.is_empty() => continue,
             "variables" | "extensions" => {
                 let parsed = body::parse_object(value.as_bytes()).map_err(|problem| Problem {
-                    message: format!("{name}: {}", problem.message),
+                    message: format!("{name}: {}", problem.message).into(),
                     ..problem
                 })?;
                 Value::Object(parsed)

@@ -9,10 +9,10 @@ use futures::{
 };
 use serde::Deserialize;
 use tokio::sync::Semaphore;
-use toolroom_domain::{ErrorCode, limits::JSON_DEPTH};
+use toolroom_domain::ErrorCode;
 
 use super::{request, response};
-use crate::http::{Problem, nesting, request_id::RequestId};
+use crate::http::{Problem, request_id::RequestId};
 
 /// Why a WebSocket is closed: the protocol's code, and a reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,9 +46,7 @@ impl Session {
     /// # Errors
     /// The close that the protocol demands.
     pub(super) fn admit(&mut self, text: &[u8]) -> Result<Option<ClientMessage>, Closing> {
-        if nesting::json_is_deeper_than(JSON_DEPTH, text) {
-            return Err(invalid());
-        }
+        // The parser stops at 128 levels by itself.
         let message = ClientMessage::from_bytes(text).map_err(|_| invalid())?;
         match &message {
             ClientMessage::ConnectionInit { .. } => {
@@ -157,7 +155,7 @@ impl<E: Executor> Executor for SessionExecutor<E> {
 }
 
 fn refused(problem: &Problem) -> Response {
-    let mut error = ServerError::new(problem.message.clone(), None);
+    let mut error = ServerError::new(problem.message.to_string(), None);
     error
         .extensions
         .get_or_insert_default()

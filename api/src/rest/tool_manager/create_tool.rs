@@ -87,7 +87,8 @@ mod tests {
         let Value::Object(object) = value else {
             panic!("not an object")
         };
-        let violations = read(Fields::new(object)).map_or_else(|p| p.violations, |_| Vec::new());
+        let violations =
+            read(Fields::new(object)).map_or_else(|p| p.violations, |_| Box::default());
         violations.into_iter().map(|found| found.path).collect()
     }
 

@@ -17,10 +17,7 @@ use super::Edge;
 
 pub(super) fn routes(edge: Edge) -> Router {
     Router::new()
-        .route(
-            "/tools",
-            get(list_tools::handle).post(create_tool::handle),
-        )
+        .route("/tools", get(list_tools::handle).post(create_tool::handle))
         .route(
             "/tools/{tool_id}",
             get(get_tool::handle)

@@ -162,9 +162,19 @@ mod tests {
         });
         let shown = serde_json::to_value(parameters(7, &schema)).unwrap();
         let ids: Vec<_> = (1..=3).map(|place| json!(700_000 + place)).collect();
-        let told: Vec<_> = shown.as_array().unwrap().iter().map(|p| p["id"].clone()).collect();
+        let told: Vec<_> = shown
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|p| p["id"].clone())
+            .collect();
         assert_eq!(told, ids);
-        let text = shown.as_array().unwrap().iter().find(|p| p["name"] == "text").unwrap();
+        let text = shown
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|p| p["name"] == "text")
+            .unwrap();
         assert_eq!(text["tool_id"], 7);
         assert_eq!(text["description"], "Text to format");
         assert_eq!(text["parameter_type"], "string");
@@ -183,7 +193,10 @@ mod tests {
     #[test]
     fn paths_are_called_as_the_contract_calls_them() {
         assert_eq!(renamed("external.endpointUrl"), "endpoint_url");
-        assert_eq!(renamed("native.inputSchema.required"), "parameters_schema.required");
+        assert_eq!(
+            renamed("native.inputSchema.required"),
+            "parameters_schema.required"
+        );
         assert_eq!(renamed("input.name"), "name");
     }
 }

@@ -105,6 +105,9 @@ mod tests {
 
     #[test]
     fn what_is_not_known_or_not_to_be_changed_is_named() {
-        assert_eq!(change(json!({"id": 8, "nam": "x"})), Err(vec!["id".into(), "nam".into()]));
+        assert_eq!(
+            change(json!({"id": 8, "nam": "x"})),
+            Err(vec!["id".into(), "nam".into()])
+        );
     }
 }

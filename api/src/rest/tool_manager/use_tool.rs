@@ -32,7 +32,7 @@ pub(super) async fn handle(
     answer
         .await
         .map(Json)
-        .map_err(|failure: Failure| failure.beside("result", Value::Null))
+        .map_err(|failure: Failure| failure.with_null("result"))
 }
 
 fn read(object: Map<String, Value>) -> Result<Call, Problem> {
@@ -96,7 +96,7 @@ mod tests {
         let Value::Object(object) = value else {
             panic!("not an object")
         };
-        let violations = read(object).map_or_else(|p| p.violations, |_| Vec::new());
+        let violations = read(object).map_or_else(|p| p.violations, |_| Box::default());
         violations.into_iter().map(|found| found.path).collect()
     }
 

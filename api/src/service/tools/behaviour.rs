@@ -154,7 +154,9 @@ pub(super) fn revised(
     let Some(current) = tool.definition(tool.version()) else {
         return Ok(None);
     };
-    let policy = change.policy.unwrap_or(current.policy);
+    let policy = change
+        .policy
+        .map_or(current.policy, |patch| patch.apply(current.policy));
     let requires_approval = change
         .requires_approval
         .unwrap_or(current.requires_approval);

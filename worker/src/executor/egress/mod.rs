@@ -90,6 +90,10 @@ pub(super) struct Egress {
 }
 
 impl Egress {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this is the one factory of clients"
+    )]
     pub(super) fn try_new(options: EgressOptions) -> Result<Self, reqwest::Error> {
         let allow: Arc<[EgressRule]> = options.allow.into();
         let client = |allow: Option<Arc<[EgressRule]>>| {

@@ -1,0 +1,8 @@
+//! The audit: every event, as it happened and played back.
+
+mod object;
+mod query;
+mod subscription;
+
+pub use query::AuditQuery;
+pub use subscription::AuditSubscription;

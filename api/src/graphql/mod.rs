@@ -1,0 +1,144 @@
+//! GraphQL: the first-class surface. One folder a noun; what it does lies in [`crate::service`].
+
+mod audit;
+mod connection;
+mod error;
+mod job;
+mod limits;
+mod scalar;
+mod stats;
+mod system;
+mod tool;
+
+use std::{any::TypeId, sync::Arc};
+
+use async_graphql::{
+    Context, Data, Executor, MergedObject, MergedSubscription, Request, Response, ServerError,
+    dataloader::DataLoader,
+};
+use futures::{
+    StreamExt as _,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
+use toolroom_domain::ErrorCode;
+use tracing::Instrument as _;
+
+use crate::{
+    error::ApiError,
+    state::{AppState, RequestContext},
+};
+use tool::loader::ToolLoader;
+
+/// What can be asked.
+#[derive(MergedObject, Default)]
+pub struct Query(
+    system::SystemQuery,
+    tool::ToolQuery,
+    job::JobQuery,
+    stats::StatsQuery,
+    audit::AuditQuery,
+);
+
+/// What can be done. Every mutation takes `commandId`: repeated with the same input it returns the
+/// first successful outcome, with another one it fails.
+#[derive(MergedObject, Default)]
+pub struct Mutation(tool::ToolMutation, job::JobMutation, system::SystemMutation);
+
+/// What can be watched. Each resumes where it broke off: `after` takes the position last seen.
+#[derive(MergedSubscription, Default)]
+pub struct Subscription(job::JobSubscription, audit::AuditSubscription);
+
+type Inner = async_graphql::Schema<Query, Mutation, Subscription>;
+
+/// Answers GraphQL requests. A request's data holds its [`RequestContext`]. Cheap to clone.
+#[derive(Clone)]
+pub struct Schema(Inner);
+
+fn build() -> async_graphql::SchemaBuilder<Query, Mutation, Subscription> {
+    async_graphql::Schema::build(
+        Query::default(),
+        Mutation::default(),
+        Subscription::default(),
+    )
+    .limit_depth(limits::DEPTH)
+    .limit_complexity(limits::COMPLEXITY)
+    .limit_directives(limits::DIRECTIVES)
+}
+
+/// The schema over a server's state.
+pub fn schema(state: AppState) -> Schema {
+    // A batch is read on behalf of the request that began it, and is logged as such.
+    let spawn = |batch: BoxFuture<'static, ()>| tokio::spawn(batch.in_current_span());
+    let loader = DataLoader::new(ToolLoader(state.clone()), spawn);
+    Schema(build().data(state).data(loader).finish())
+}
+
+/// The schema as text, for which nothing need run.
+pub fn sdl() -> String {
+    build().finish().sdl()
+}
+
+impl Executor for Schema {
+    async fn execute(&self, mut request: Request) -> Response {
+        let request_id = request_id(&request, None);
+        match check(&mut request) {
+            Ok(()) => error::complete(self.0.execute(request).await, &request_id),
+            Err(error) => error::complete(Response::from_errors(vec![error]), &request_id),
+        }
+    }
+
+    fn execute_stream(
+        &self,
+        mut request: Request,
+        session_data: Option<Arc<Data>>,
+    ) -> BoxStream<'static, Response> {
+        let request_id = request_id(&request, session_data.as_deref());
+        if let Err(error) = check(&mut request) {
+            let refused = error::complete(Response::from_errors(vec![error]), &request_id);
+            return stream::once(async { refused }).boxed();
+        }
+        self.0
+            .execute_stream_with_session_data(request, session_data.unwrap_or_default())
+            .map(move |response| error::complete(response, &request_id))
+            .boxed()
+    }
+}
+
+/// Refuses what is no document, or one that is too large, before anything walks through it.
+fn check(request: &mut Request) -> Result<(), ServerError> {
+    let document = request.parsed_query()?;
+    limits::check(document).map_err(|error| {
+        let message = error.to_string();
+        ServerError {
+            source: Some(Arc::new(error)),
+            ..ServerError::new(message, None)
+        }
+    })
+}
+
+fn request_id(request: &Request, session: Option<&Data>) -> String {
+    let key = TypeId::of::<RequestContext>();
+    request
+        .data
+        .get(&key)
+        .or_else(|| session?.get(&key))
+        .and_then(|context| context.downcast_ref::<RequestContext>())
+        .map(|context| context.request_id.clone())
+        .unwrap_or_default()
+}
+
+/// What every request shares.
+fn app<'a>(ctx: &Context<'a>) -> &'a AppState {
+    ctx.data_unchecked()
+}
+
+/// Who asks.
+fn request<'a>(ctx: &Context<'a>) -> Result<&'a RequestContext, ApiError> {
+    ctx.data_opt().ok_or_else(|| {
+        ApiError::new(
+            ErrorCode::Unauthenticated,
+            "the request says nothing of its sender",
+        )
+    })
+}

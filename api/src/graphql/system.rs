@@ -1,0 +1,301 @@
+//! The server itself: its health, who asks it, its projections.
+
+use async_graphql::{Context, Enum, ID, Object, SimpleObject};
+use serde_json::Value;
+use toolroom_projections::{DeadLetter as Letter, ProjectionState as State, ProjectionStatus};
+
+use super::{
+    app,
+    connection::{Listed, Scope, cost, saturated},
+    request,
+    scalar::{DateTime, Position},
+};
+use crate::{error::ApiError, service::operations, state::AppState};
+
+/// How far the exchange of the master key is.
+#[derive(SimpleObject)]
+pub struct KeyRotation {
+    /// Keys to wrap anew.
+    total: i32,
+    /// Keys wrapped anew.
+    done: i32,
+    /// When it began.
+    started_at: DateTime,
+    /// When it ended.
+    finished_at: Option<DateTime>,
+}
+
+/// Whether the server works.
+#[derive(SimpleObject)]
+pub struct Health {
+    /// `healthy`, `degraded` or `unhealthy`.
+    status: String,
+    /// When this was found out.
+    timestamp: DateTime,
+    /// The server's version.
+    version: String,
+    /// What the server needs, and how it is.
+    dependencies: Value,
+    /// A few figures; Prometheus is told all of them at `/metrics`.
+    metrics: Value,
+    /// How far the exchange of the master key is, while there is one.
+    key_rotation: Option<KeyRotation>,
+}
+
+/// What somebody may do in a workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+pub enum Role {
+    /// Everything.
+    Owner,
+    /// Everything but the workspace's end.
+    Admin,
+    /// Runs and makes tools.
+    Member,
+    /// Reads.
+    Viewer,
+    /// Reads catalogue, jobs and audit, and runs nothing.
+    Auditor,
+}
+
+/// What a workspace has been granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[allow(missing_docs, reason = "each name is the plan itself")]
+pub enum Plan {
+    Free,
+    Pro,
+    Enterprise,
+}
+
+/// How much a workspace may run. A server of one's own sets no bound: the limits are the largest
+/// numbers that there are, and nothing is counted against them.
+#[derive(SimpleObject)]
+pub struct Quota {
+    /// Runs an hour.
+    hourly_limit: i32,
+    /// Runs counted in this hour.
+    hourly_used: i32,
+    /// Runs a day.
+    daily_limit: i32,
+    /// Runs counted today.
+    daily_used: i32,
+}
+
+/// To whom everything belongs.
+#[derive(SimpleObject)]
+pub struct Workspace {
+    /// Its id.
+    id: ID,
+    /// Its name.
+    name: String,
+    /// What it has been granted.
+    plan: Plan,
+    /// In which times are read that name no other zone.
+    time_zone: String,
+    /// How much it may run.
+    quota: Quota,
+    /// When it came into being: with the log's first event, or with the server's start.
+    created_at: DateTime,
+}
+
+/// Who asks.
+#[derive(SimpleObject)]
+pub struct Viewer {
+    /// Who, as events name them.
+    id: ID,
+    /// Their address, if they have one.
+    email: Option<String>,
+    /// How they were recognised.
+    authenticated_by: String,
+    /// The selected workspace.
+    workspace: Workspace,
+    /// What they may do in it.
+    role: Role,
+}
+
+/// Whether a projection goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "State")]
+pub enum ProjectionState {
+    /// Some node takes it forward.
+    Running,
+    /// Its tables are being filled anew; the old ones serve.
+    Rebuilding,
+    /// No node takes it forward.
+    Stopped,
+    /// It goes on, but holds aggregates back whose events do not fit.
+    Poisoned,
+}
+
+/// Where a projection stands.
+#[derive(SimpleObject)]
+pub struct Projection {
+    /// Which one.
+    name: String,
+    /// Up to where it has come.
+    position: Position,
+    /// Where the log ends.
+    head: Position,
+    /// How many events it is behind.
+    lag: i32,
+    /// Whether it goes on.
+    state: ProjectionState,
+    /// Why it does not, or why its newest dead letter is one.
+    last_error: Option<String>,
+}
+
+/// An event that a projection cannot apply; the later events of its aggregate wait behind it.
+#[derive(SimpleObject)]
+pub struct DeadLetter {
+    /// By which it is retried.
+    id: ID,
+    /// Which projection cannot apply it.
+    projection: String,
+    /// Where it is.
+    position: Position,
+    /// Why it cannot be applied.
+    error: String,
+    /// How often it was tried.
+    attempts: i32,
+    /// The aggregate that is held back.
+    held_aggregate: String,
+    /// When it was set aside.
+    at: DateTime,
+}
+
+async fn projection(state: &AppState, status: ProjectionStatus) -> Result<Projection, ApiError> {
+    Ok(Projection {
+        name: status.name.to_owned(),
+        position: Position(state.position(status.position).await?),
+        head: Position(state.position(status.head).await?),
+        lag: saturated(status.lag),
+        state: status.state.into(),
+        last_error: status.last_error,
+    })
+}
+
+fn dead_letter(epoch: i32, letter: Letter) -> DeadLetter {
+    DeadLetter {
+        id: letter.id.to_string().into(),
+        projection: letter.projection,
+        position: Position(toolroom_eventlog::Position::new(epoch, letter.position)),
+        error: letter.error,
+        attempts: letter.attempts,
+        held_aggregate: letter.aggregate_id,
+        at: letter.at.into(),
+    }
+}
+
+/// Asking the server about itself.
+#[derive(Default)]
+pub struct SystemQuery;
+
+#[Object]
+impl SystemQuery {
+    /// Whether the server works.
+    async fn health(&self, ctx: &Context<'_>) -> Result<Health, ApiError> {
+        let state = app(ctx);
+        let report = operations::health(state, request(ctx)?).await;
+        Ok(Health {
+            status: report.status.to_owned(),
+            timestamp: state.clock.now().into(),
+            version: state.options.version.clone(),
+            dependencies: report.dependencies,
+            metrics: report.metrics,
+            key_rotation: None,
+        })
+    }
+
+    /// Who asks, and in which workspace.
+    async fn viewer(&self, ctx: &Context<'_>) -> Result<Viewer, ApiError> {
+        let (state, sender) = (app(ctx), request(ctx)?);
+        let first = state.log.feed.event(1).await?;
+        let created_at = first.map_or(state.options.started_at, |event| event.logged_at);
+        Ok(Viewer {
+            id: sender.actor.as_str().into(),
+            email: None,
+            authenticated_by: sender.authenticated_by.to_owned(),
+            workspace: Workspace {
+                id: sender.workspace.to_string().into(),
+                name: "default".to_owned(),
+                plan: Plan::Enterprise,
+                time_zone: "UTC".to_owned(),
+                quota: Quota {
+                    hourly_limit: i32::MAX,
+                    hourly_used: 0,
+                    daily_limit: i32::MAX,
+                    daily_used: 0,
+                },
+                created_at: created_at.into(),
+            },
+            role: Role::Owner,
+        })
+    }
+
+    /// Where every projection stands: its checkpoint, its lag in events, its state.
+    async fn projections(&self, ctx: &Context<'_>) -> Result<Vec<Projection>, ApiError> {
+        let state = app(ctx);
+        let mut told = Vec::new();
+        for status in operations::projections(state).await? {
+            told.push(projection(state, status).await?);
+        }
+        Ok(told)
+    }
+
+    /// The events that projections cannot apply.
+    #[graphql(complexity = "cost(first, 20, child_complexity)")]
+    async fn dead_letters(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default_with = "Some(20)")] first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Listed<DeadLetter>, ApiError> {
+        let state = app(ctx);
+        let scope = Scope::new(ctx, "deadLetters", &(), first, 20, after.as_deref())?;
+        let page = scope.page(|key| key.parse().ok())?;
+        let page = operations::dead_letters(state, request(ctx)?, &page).await?;
+        let epoch = state.epoch().await?;
+        Ok(scope.connection(
+            page,
+            |letter| letter.id.to_string(),
+            |letter| dead_letter(epoch, letter),
+        ))
+    }
+}
+
+/// What operators do.
+#[derive(Default)]
+pub struct SystemMutation;
+
+#[Object]
+impl SystemMutation {
+    /// Apply a dead letter and what waits behind it, once whatever was wrong is mended; the answer
+    /// is the letter as it was. Repeated, there is none of this id.
+    async fn retry_dead_letter(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+        command_id: Option<String>,
+    ) -> Result<DeadLetter, ApiError> {
+        let (state, sender) = (app(ctx), request(ctx)?);
+        sender.command(command_id.as_deref(), "retryDeadLetter", &id)?;
+        let number = id
+            .parse()
+            .map_err(|_| ApiError::invalid_field("id", "is not a dead letter's id: a number"))?;
+        let letter = operations::retry_dead_letter(state, sender, number).await?;
+        Ok(dead_letter(state.epoch().await?, letter))
+    }
+
+    /// Fill a projection's tables anew while the old ones serve. Asked again while that is under
+    /// way, it goes on.
+    async fn rebuild_projection(
+        &self,
+        ctx: &Context<'_>,
+        name: String,
+        command_id: Option<String>,
+    ) -> Result<Projection, ApiError> {
+        let (state, sender) = (app(ctx), request(ctx)?);
+        sender.command(command_id.as_deref(), "rebuildProjection", &name)?;
+        let status = operations::rebuild(state, &name).await?;
+        projection(state, status).await
+    }
+}

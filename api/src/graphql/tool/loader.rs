@@ -1,0 +1,74 @@
+//! Tools and their recent runs, asked for one by one and read together.
+
+use std::collections::HashMap;
+
+use async_graphql::dataloader::Loader;
+use jiff::{SignedDuration, Timestamp};
+use toolroom_domain::{ToolId, WorkspaceId};
+use toolroom_projections::{
+    catalog::{self, ToolRow},
+    stats::{self, StatsBucket},
+};
+
+use crate::{error::ApiError, state::AppState};
+
+/// How far back a tool's health looks.
+const HEALTH_WINDOW: SignedDuration = SignedDuration::from_hours(24);
+
+/// Loads what belongs to tools. It keeps nothing: each batch is read afresh.
+pub struct ToolLoader(pub AppState);
+
+/// A tool of a workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ToolKey(pub WorkspaceId, pub ToolId);
+
+/// The recent runs of a tool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RecentRuns(pub ToolKey);
+
+fn by_workspace(keys: impl Iterator<Item = ToolKey>) -> HashMap<WorkspaceId, Vec<ToolId>> {
+    let mut grouped: HashMap<_, Vec<_>> = HashMap::new();
+    for ToolKey(workspace, tool) in keys {
+        grouped.entry(workspace).or_default().push(tool);
+    }
+    grouped
+}
+
+impl Loader<ToolKey> for ToolLoader {
+    type Value = ToolRow;
+    type Error = ApiError;
+
+    async fn load(&self, keys: &[ToolKey]) -> Result<HashMap<ToolKey, ToolRow>, ApiError> {
+        let mut found = HashMap::with_capacity(keys.len());
+        for (workspace, tools) in by_workspace(keys.iter().copied()) {
+            let pool = self.0.log.database.pool();
+            for row in catalog::query::by_ids(pool, workspace, &tools).await? {
+                found.insert(ToolKey(workspace, row.id), row);
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Loader<RecentRuns> for ToolLoader {
+    type Value = StatsBucket;
+    type Error = ApiError;
+
+    async fn load(
+        &self,
+        keys: &[RecentRuns],
+    ) -> Result<HashMap<RecentRuns, StatsBucket>, ApiError> {
+        let now: Timestamp = self.0.clock.now();
+        let since = now.checked_sub(HEALTH_WINDOW).unwrap_or(now);
+        let mut found = HashMap::with_capacity(keys.len());
+        for (workspace, tools) in by_workspace(keys.iter().map(|key| key.0)) {
+            let pool = self.0.log.database.pool();
+            for bucket in stats::query::of_tools(pool, workspace, &tools, since).await? {
+                if let Ok(tool) = bucket.key.parse() {
+                    found.insert(RecentRuns(ToolKey(workspace, tool)), bucket);
+                }
+            }
+        }
+        Ok(found)
+    }
+}

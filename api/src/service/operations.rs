@@ -1,0 +1,126 @@
+//! What operators look at and do: health, the log's head, projections, dead letters.
+
+use serde_json::{Value, json};
+use toolroom_eventlog::LogHead;
+use toolroom_projections::{DeadLetter, Page, PageRequest, ProjectionStatus};
+
+use super::health::{self, Condition, Health};
+use crate::{
+    error::ApiError,
+    state::{AppState, RequestContext},
+};
+
+/// Whether the server works, in one word and in detail.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HealthReport {
+    /// `healthy`, `degraded` or `unhealthy`.
+    pub status: &'static str,
+    /// What the server needs, and how it is.
+    pub dependencies: Value,
+    /// A few figures.
+    pub metrics: Value,
+}
+
+/// Whether the server works. Never an error: a database that is away is what it tells.
+pub async fn health(state: &AppState, ctx: &RequestContext) -> HealthReport {
+    let Health {
+        wellbeing,
+        parts,
+        host,
+        scheduler,
+    } = health::read(state, ctx).await;
+    let dependencies = parts
+        .into_iter()
+        .map(|part| {
+            let status = match part.condition {
+                Condition::Works => "healthy",
+                Condition::Impaired(_) => "degraded",
+                Condition::Down(_) => "unhealthy",
+            };
+            let told = json!({ "status": status, "problem": part.condition.problem() });
+            (part.name, told)
+        })
+        .collect();
+    let uptime = state.clock.now().duration_since(state.options.started_at);
+    HealthReport {
+        status: wellbeing.as_str(),
+        dependencies: Value::Object(dependencies),
+        metrics: json!({
+            "uptimeSeconds": uptime.as_secs(),
+            "cpuUsage": host.cpu,
+            "memoryUsage": host.memory,
+            "diskUsage": host.disk,
+            "activeJobs": scheduler.active_jobs,
+            "failedJobs": scheduler.failed_jobs,
+            "lastSuccessfulExecution": scheduler.last_success.map(|at| at.to_string()),
+        }),
+    }
+}
+
+/// The newest link of the chain.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn log_head(state: &AppState) -> Result<LogHead, ApiError> {
+    Ok(state.log.feed.head().await?)
+}
+
+/// Where every projection stands.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn projections(state: &AppState) -> Result<Vec<ProjectionStatus>, ApiError> {
+    Ok(state.projections.status().await?)
+}
+
+/// Has a projection's tables filled anew while the old ones serve.
+///
+/// # Errors
+/// When there is no such projection.
+pub async fn rebuild(state: &AppState, name: &str) -> Result<ProjectionStatus, ApiError> {
+    state.projections.rebuild(name).await?;
+    let all = state.projections.status().await?;
+    all.into_iter()
+        .find(|status| status.name == name)
+        .ok_or_else(|| ApiError::not_found(format!("there is no projection `{name}`")))
+}
+
+/// The events that projections cannot apply.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn dead_letters(
+    state: &AppState,
+    ctx: &RequestContext,
+    page: &PageRequest<i64>,
+) -> Result<Page<DeadLetter>, ApiError> {
+    Ok(state.projections.dead_letters(ctx.workspace, page).await?)
+}
+
+/// Applies a dead letter and what waits behind it, and tells it as it was.
+///
+/// # Errors
+/// When there is none of this id, or it cannot be applied still.
+pub async fn retry_dead_letter(
+    state: &AppState,
+    ctx: &RequestContext,
+    id: i64,
+) -> Result<DeadLetter, ApiError> {
+    // Listed by id, so it is the first after the id before it.
+    let page = PageRequest {
+        first: 1,
+        after: Some(id.saturating_sub(1)),
+        with_total: false,
+    };
+    let found = state.projections.dead_letters(ctx.workspace, &page).await?;
+    let letter = found
+        .rows
+        .into_iter()
+        .find(|letter| letter.id == id)
+        .ok_or(toolroom_projections::RetryError::NotFound)?;
+    state
+        .projections
+        .retry_dead_letter(ctx.workspace, id)
+        .await?;
+    Ok(letter)
+}

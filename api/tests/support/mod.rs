@@ -1,0 +1,306 @@
+//! An API on a database of its own, with a runner and a checker that do the least that a test needs.
+#![allow(dead_code, reason = "each test uses its part")]
+
+use std::{sync::Arc, time::Duration};
+
+use async_graphql::{Executor as _, Request, Response, Variables};
+use async_trait::async_trait;
+use futures::{StreamExt as _, stream::BoxStream};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use toolroom_api::{ApiOptions, AppState, Parts, RequestContext, graphql};
+use toolroom_domain::{
+    Clock, ToolId, Violation,
+    job::{Command, Failure, Job, Request as JobRequest, ToolRef, seal_context},
+    port::{DefinitionChecker, PortError, RunOutcome, RunRequest, Runner},
+    tool::{Definition, ToolConfig},
+};
+use toolroom_eventlog::{
+    CommandContext, Database, EventLog, SystemClock,
+    command::{NamedCommand, Target},
+    log::{Options, Tasks},
+    testing::TestDatabase,
+    vault::MasterKey,
+};
+use toolroom_projections::Config;
+
+/// Far more than anything here takes, so that a failure is told and not hung on.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub struct App {
+    pub state: AppState,
+    pub schema: graphql::Schema,
+    pub shutdown: CancellationToken,
+    followers: JoinSet<()>,
+    tasks: Tasks,
+    _database: TestDatabase,
+}
+
+impl App {
+    pub async fn start() -> Self {
+        let database = TestDatabase::create().await;
+        let key = MasterKey::from_base64("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap();
+        let shutdown = CancellationToken::new();
+        let connections = Database::connect_lazy(database.connect_options());
+        let options = Options::default();
+        let (log, tasks) = EventLog::start(connections, key, options, &shutdown)
+            .await
+            .unwrap();
+        let config = Config {
+            projections: toolroom_projections::all(),
+            node: "test".to_owned(),
+        };
+        let (reader, followers) = toolroom_projections::start(&log, config, &shutdown);
+        reader.prepare().await.unwrap();
+        let state = AppState::new(Parts {
+            runner: Arc::new(Echo { log: log.clone() }),
+            checker: Arc::new(Lenient),
+            clock: Arc::new(SystemClock),
+            options: ApiOptions {
+                public_url: "http://localhost:8000".to_owned(),
+                version: "test".to_owned(),
+                started_at: SystemClock.now(),
+                data_dir: std::env::temp_dir(),
+            },
+            projections: reader,
+            log,
+        });
+        Self {
+            schema: graphql::schema(state.clone()),
+            state,
+            shutdown,
+            followers,
+            tasks,
+            _database: database,
+        }
+    }
+
+    pub async fn stop(mut self) {
+        self.shutdown.cancel();
+        while self.followers.join_next().await.is_some() {}
+        self.tasks.finish().await;
+    }
+
+    /// The response to a document with variables.
+    pub async fn send(&self, query: &str, variables: Value) -> Response {
+        let request = Request::new(query)
+            .variables(Variables::from_json(variables))
+            .data(RequestContext::local("request-1"));
+        self.schema.execute(request).await
+    }
+
+    /// What a document gives that is carried out without errors.
+    pub async fn ask(&self, query: &str, variables: Value) -> Value {
+        let response = self.send(query, variables).await;
+        assert!(response.errors.is_empty(), "{:?}", response.errors);
+        response.data.into_json().unwrap()
+    }
+
+    /// The extensions of the first error of a document that is refused, with its message.
+    pub async fn refusal(&self, query: &str, variables: Value) -> Value {
+        let response = self.send(query, variables).await;
+        let Some(error) = response.errors.first() else {
+            panic!("expected an error: {response:?}");
+        };
+        let mut told = serde_json::to_value(error).unwrap();
+        let mut extensions = told["extensions"].take();
+        extensions["message"] = told["message"].take();
+        extensions
+    }
+
+    pub fn subscribe(&self, query: &str) -> Events {
+        let request = Request::new(query).data(RequestContext::local("request-2"));
+        Events(self.schema.execute_stream(request, None))
+    }
+
+    pub async fn register(&self, name: &str) -> Value {
+        let input = json!({
+            "name": name,
+            "description": "gives back what it is given",
+            "native": { "functionPath": "echo" },
+        });
+        let query = "mutation ($input: RegisterToolInput!) {
+            registerTool(input: $input) { id number name version kind isActive }
+        }";
+        self.ask(query, json!({ "input": input })).await["registerTool"].take()
+    }
+
+    pub async fn run(&self, tool: &str, input: Value) -> Value {
+        let query = "mutation ($tool: String!, $input: JSON!) {
+            executeTool(toolName: $tool, input: $input) {
+                id status input output lastEvent toolVersion error { code message details }
+            }
+        }";
+        let variables = json!({ "tool": tool, "input": input });
+        self.ask(query, variables).await["executeTool"].take()
+    }
+}
+
+pub struct Events(BoxStream<'static, Response>);
+
+impl Events {
+    /// The next event's data; none after the last one.
+    pub async fn next(&mut self) -> Option<Value> {
+        let response = tokio::time::timeout(PATIENCE, self.0.next())
+            .await
+            .expect("an event comes in time")?;
+        assert!(response.errors.is_empty(), "{:?}", response.errors);
+        Some(response.data.into_json().unwrap())
+    }
+}
+
+impl Events {
+    /// Whether there is no event yet.
+    pub async fn is_waiting(&mut self) -> bool {
+        let moment = Duration::from_millis(200);
+        tokio::time::timeout(moment, self.0.next()).await.is_err()
+    }
+
+    /// The extensions of the error with which the events end.
+    pub async fn refusal(&mut self) -> Value {
+        let response = tokio::time::timeout(PATIENCE, self.0.next())
+            .await
+            .expect("the end comes in time")
+            .expect("it ends with an error");
+        let error = response.errors.first().expect("an error");
+        let mut told = serde_json::to_value(error).unwrap();
+        assert!(self.0.next().await.is_none(), "events go on after the end");
+        told["extensions"].take()
+    }
+}
+
+/// Succeeds with its input as output, or fails when the input says so.
+struct Echo {
+    log: EventLog,
+}
+
+#[async_trait]
+impl Runner for Echo {
+    async fn run(&self, request: RunRequest, _: Duration) -> Result<RunOutcome, PortError> {
+        let bus = &self.log.bus;
+        let vault = &self.log.vault;
+        let at = SystemClock.now();
+        let context = CommandContext {
+            workspace: request.workspace,
+            actor: request.actor.clone(),
+            named: request
+                .named
+                .clone()
+                .map(|(id, request)| NamedCommand { id, request }),
+            correlation_id: request.correlation_id.clone(),
+            causation_id: None,
+            ip: None,
+            user_agent: None,
+        };
+        let input = vault
+            .seal(
+                request.workspace,
+                &seal_context(request.job, "input"),
+                &request.input,
+            )
+            .await
+            .unwrap();
+        let begin = Command::RequestAndStart {
+            request: Box::new(JobRequest {
+                id: request.job,
+                workspace: request.workspace,
+                tool: ToolRef {
+                    id: request.tool,
+                    version: request.version,
+                    kind: request.definition.config.kind(),
+                },
+                action: request.action.clone(),
+                input,
+                is_test: request.is_test,
+                priority: 0,
+                run_at: None,
+                rerun_of: None,
+                at,
+            }),
+            node: "test".to_owned(),
+            lease_ms: 60_000,
+        };
+        let id = request.job.to_string();
+        bus.execute::<Job>(Target::New(id.clone()), begin, &context)
+            .await
+            .unwrap();
+        let end = end(vault, &request, at).await;
+        let done = bus
+            .execute::<Job>(Target::Existing(id), end, &context.unnamed())
+            .await
+            .unwrap();
+        Ok(RunOutcome {
+            job: done.after.aggregate,
+            global_seq: done.global_seq.unwrap(),
+        })
+    }
+}
+
+async fn end(vault: &toolroom_eventlog::Vault, request: &RunRequest, at: Timestamp) -> Command {
+    let fails = request.input["fail"] == true;
+    let field = if fails { "error" } else { "output" };
+    let context = seal_context(request.job, field);
+    let said = vault
+        .seal(request.workspace, &context, &request.input)
+        .await
+        .unwrap();
+    if fails {
+        Command::Fail {
+            attempt: 1,
+            error: Failure {
+                code: "TOOL_FAILED".to_owned(),
+                category: toolroom_domain::ErrorCategory::Unknown,
+                message: "told to fail".to_owned(),
+                retryable: false,
+                details: Some(said),
+            },
+            duration_us: 1500,
+            at,
+        }
+    } else {
+        Command::Succeed {
+            attempt: 1,
+            output: said,
+            duration_us: 1500,
+            at,
+        }
+    }
+}
+
+/// Knows one native function, and takes any object as an input.
+struct Lenient;
+
+impl DefinitionChecker for Lenient {
+    fn check(&self, definition: &Definition) -> Result<(), Vec<Violation>> {
+        definition.check()?;
+        match &definition.config {
+            ToolConfig::Native(native) if native.function_path != "echo" => {
+                Err(vec![Violation::new(
+                    "native.functionPath",
+                    "is not a native function",
+                )])
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn native_schemas(&self, _: &str) -> Option<(Value, Option<Value>)> {
+        Some((json!({ "type": "object" }), None))
+    }
+
+    fn check_input(
+        &self,
+        _: ToolId,
+        _: u32,
+        _: &Definition,
+        input: &Value,
+    ) -> Result<(), Vec<Violation>> {
+        if input.is_object() {
+            Ok(())
+        } else {
+            Err(vec![Violation::new("", "must be an object")])
+        }
+    }
+}

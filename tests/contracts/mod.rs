@@ -1,0 +1,5 @@
+//! What clients of the five contracts send, and what they get.
+
+mod graphql_over_http;
+mod probes;
+mod tool_manager;

@@ -1,0 +1,6 @@
+//! What users do.
+
+mod background;
+mod first_session;
+mod live;
+mod past;
