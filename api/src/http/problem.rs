@@ -11,7 +11,7 @@ use crate::error::ApiError;
 /// When to come again after being turned away because too much was going on at once.
 const BUSY_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// What is wrong with a request. As a response it has no body yet: [`super::answer`] gives it the
+/// What is wrong with a request. As a response it has no body yet: `answer` gives it the
 /// one that the path's contract shows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem {

@@ -1,7 +1,7 @@
 //! Appending: what a command wrote becomes durable, all of it or none.
 //!
 //! Commands are handed to one of two writers, which write what has gathered while the last commit
-//! was under way in one statement, one round trip and one flush ([`writer`]). An aggregate always
+//! was under way in one statement, one round trip and one flush (`writer`). An aggregate always
 //! goes to the same writer, so its commands meet in the process before they meet in the database.
 
 mod statement;
