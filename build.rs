@@ -16,7 +16,7 @@ fn main() {
         Some(revision) => format!("{version} ({})", &revision[..revision.len().min(12)]),
         None => version.to_owned(),
     };
-    println!("cargo:rustc-env=TOOLROOM_VERSION={text}");
+    println!("cargo:rustc-env=SERVER_VERSION={text}");
 }
 
 /// The commit that `HEAD` names, followed by hand.

@@ -27,7 +27,11 @@ pub const READ_EVENTS: i64 = 5_000;
 
 /// Bytes after which one read ends, however few events it has: inputs of a megabyte each must not
 /// fill the memory by the thousand.
-const READ_BYTES: usize = 8 * 1024 * 1024;
+const READ_BYTES: i64 = 4 * 1024 * 1024;
+
+/// By how much a compressed payload is assumed to be larger than it is stored. What is sealed does
+/// not compress; definitions of tools do, by three to ten.
+const ASSUMED_COMPRESSION: i32 = 10;
 
 /// Events of another node that are taken into the tail at once.
 const REFRESH_EVENTS: i64 = 2_000;
@@ -173,28 +177,35 @@ impl Feed {
     }
 
     async fn select(&self, after: i64, limit: i64) -> Result<Vec<RecordedEvent>, sqlx::Error> {
-        let mut rows = sqlx::query(
-            "select l.position, l.global_seq, l.workspace_id, l.aggregate_type, l.aggregate_id,
-                    l.sequence, l.time, l.hash, e.event_type, e.event_version,
-                    e.payload::text as payload, e.metadata::text as metadata, e.recorded_at
-             from event_log l
-             join events e using (aggregate_type, aggregate_id, sequence)
-             where l.position > $1 and l.position <= $1 + $2
-             order by l.position",
+        let rows = sqlx::query(
+            "select position, global_seq, workspace_id, aggregate_type, aggregate_id, sequence,
+                    time, hash, event_type, event_version, payload::text as payload,
+                    metadata::text as metadata, recorded_at
+             from (
+                 select l.position, l.global_seq, l.workspace_id, l.aggregate_type,
+                        l.aggregate_id, l.sequence, l.time, l.hash, e.event_type,
+                        e.event_version, e.payload, e.metadata, e.recorded_at,
+                        -- sizes as stored, which cost no look at the values themselves
+                        sum(case when pg_column_compression(e.payload) is null
+                                 then pg_column_size(e.payload)
+                                 else pg_column_size(e.payload) * $4 end)
+                            over (order by l.position rows between unbounded preceding
+                                                               and 1 preceding) as before
+                 from event_log l
+                 join events e using (aggregate_type, aggregate_id, sequence)
+                 where l.position > $1 and l.position <= $1 + $2
+             ) sized
+             where coalesce(before, 0) < $3
+             order by position",
         )
         .bind(after)
         .bind(limit)
+        .bind(READ_BYTES)
+        .bind(ASSUMED_COMPRESSION)
         .fetch(&self.pool);
-        let (mut events, mut bytes) = (Vec::new(), 0);
-        while let Some(row) = rows.try_next().await? {
-            let event = RecordedEvent::from_row(&row)?;
-            bytes += event.size();
-            events.push(event);
-            if bytes > READ_BYTES {
-                break;
-            }
-        }
-        Ok(events)
+        rows.and_then(async |row| RecordedEvent::from_row(&row))
+            .try_collect()
+            .await
     }
 
     /// The events of one kind of aggregate in one workspace up to `to`: what a
@@ -325,11 +336,13 @@ impl Feed {
         let deadline = tokio::time::Instant::now() + within;
         let mut head = self.head.subscribe();
         let mut look_in_database = false;
+        let mut searched = 0;
         loop {
-            head.borrow_and_update();
-            if let Some(position) = self.in_tail(global_seq) {
+            let newest = *head.borrow_and_update();
+            if let Some(position) = self.in_tail(global_seq, searched) {
                 return Ok(Some(position));
             }
+            searched = newest;
             if look_in_database {
                 let found: Option<i64> =
                     sqlx::query_scalar("select position from event_log where global_seq = $1")
@@ -348,13 +361,14 @@ impl Feed {
         }
     }
 
-    /// Searched from the newest back: who asks has just written.
-    fn in_tail(&self, global_seq: i64) -> Option<i64> {
+    /// Searched from the newest back to `after`: who asks has just written.
+    fn in_tail(&self, global_seq: i64, after: i64) -> Option<i64> {
         let tail = self.tail.read().unwrap_or_else(PoisonError::into_inner);
         tail.events
             .iter()
             .rev()
             .take(REFRESH_EVENTS as usize)
+            .take_while(|event| event.position > after)
             .find(|event| event.global_seq == global_seq)
             .map(|event| event.position)
     }

@@ -33,8 +33,8 @@ use toolroom_projections::{Config, PageRequest, catalog, rebuild_blocking};
 const EVENTS_PER_TOOL: i64 = 10;
 /// Together as large as one gigabyte.
 const LARGE_JOBS: i32 = 1_000;
-/// How often its own id is repeated in a large input.
-const LARGE_INPUT_IDS: i32 = 1_000_000 / 36;
+/// Of how many hashes of 89 characters a large input is made.
+const LARGE_INPUT_HASHES: i32 = 1_000_000 / 89;
 const LIVE_COMMANDS: u32 = 10_000;
 const LIVE_INTERVAL: Duration = Duration::from_millis(2);
 
@@ -129,23 +129,25 @@ async fn fill_with_large_jobs(owner: &PgPool, jobs: i32) -> Result<(), sqlx::Err
                 json_build_object(
                     'type', 'JobRequested', 'id', i.id, 'workspace', e.metadata ->> 'workspace_id',
                     'tool', json_build_object('id', e.aggregate_id, 'version', 1, 'kind', 'NATIVE'),
-                    'input', json_build_object('key', 1, 'data', repeat(i.id, $2)),
+                    'input', json_build_object('key', 1, 'data', n || r.data),
                     'is_test', false, 'priority', 0, 'at', '2026-01-01T00:00:00Z'),
                 e.metadata
          from (select * from events limit 1) e,
+              -- like what is sealed, it does not compress
+              (select string_agg(encode(sha512(k::text::bytea), 'base64'), '') as data
+               from generate_series(1, $2) k) r,
               generate_series(1, $1) n,
               lateral (select 'job_' || md5(n::text) as id) i",
     )
     .bind(jobs)
-    .bind(LARGE_INPUT_IDS)
+    .bind(LARGE_INPUT_HASHES)
     .execute(owner)
     .await?;
     Ok(())
 }
 
-async fn sequence(database: &Database) -> Result<(), sqlx::Error> {
-    const STEP: i64 = 5_000;
-    while !sequencer::step(database.derived_pool(), STEP)
+async fn sequence(database: &Database, step: i64) -> Result<(), sqlx::Error> {
+    while !sequencer::step(database.derived_pool(), step)
         .await?
         .events
         .is_empty()
@@ -189,7 +191,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         began.elapsed().as_secs_f64()
     );
     let began = Instant::now();
-    sequence(&database).await?;
+    sequence(&database, 5_000).await?;
     println!("sequenced in {:.1} s", began.elapsed().as_secs_f64());
     sqlx::query("vacuum analyze").execute(&owner).await?;
 
@@ -206,7 +208,8 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         );
     }
     fill_with_large_jobs(&owner, LARGE_JOBS).await?;
-    sequence(&database).await?;
+    // A step returns its events whole.
+    sequence(&database, 10).await?;
     rebuild_blocking(&log, &projections, "jobs", &shutdown, |_| {}).await?;
     println!(
         "jobs with {LARGE_JOBS} inputs of 1 MB: peak memory {:.0} MB",

@@ -25,7 +25,7 @@ use crate::{
 
 /// The event-sourced tool backend for AI agents.
 #[derive(Debug, Parser)]
-#[command(name = "toolroom", version = env!("TOOLROOM_VERSION"), propagate_version = true)]
+#[command(name = "toolroom", version = env!("SERVER_VERSION"), propagate_version = true)]
 pub struct Cli {
     #[command(flatten)]
     common: Common,

@@ -111,14 +111,14 @@ fn announce(config: &Config, addresses: &[std::net::SocketAddr]) {
             tracing::info!(
                 url = %format_args!("http://{address}"),
                 data_dir = %folder.display(),
-                version = env!("TOOLROOM_VERSION"),
+                version = env!("SERVER_VERSION"),
                 "listening"
             );
         }
         return;
     }
     use std::io::Write as _;
-    let mut lines = format!("toolroom {}\n", env!("TOOLROOM_VERSION"));
+    let mut lines = format!("toolroom {}\n", env!("SERVER_VERSION"));
     for address in addresses {
         lines += &format!("  GraphQL   http://{address}/graphql\n  GraphiQL  http://{address}/\n");
     }

@@ -92,7 +92,7 @@ impl Node {
             checker: executor,
             options: ApiOptions {
                 public_url: public_url(config, &listeners)?,
-                version: env!("TOOLROOM_VERSION").to_owned(),
+                version: env!("SERVER_VERSION").to_owned(),
                 started_at: clock.now(),
                 data_dir: config.data_dir.clone(),
             },

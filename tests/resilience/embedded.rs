@@ -26,11 +26,11 @@ fn toolroom(data: &Path) -> Command {
 async fn serve(data: &Path) -> Embedded {
     let mut process = toolroom(data)
         .args(["serve", "--listen", "127.0.0.1:0"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .expect("the binary starts");
-    let mut lines = BufReader::new(process.stdout.take().expect("is piped")).lines();
+    let mut lines = BufReader::new(process.stderr.take().expect("is piped")).lines();
     let url = tokio::time::timeout(PATIENCE, async {
         while let Some(line) = lines.next_line().await.expect("is text") {
             if let Some(from) = line.find("http://127.0.0.1:") {

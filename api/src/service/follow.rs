@@ -19,7 +19,7 @@ const BATCH: usize = 500;
 
 /// How far one that was live may fall behind before it is told to resume: what the log keeps in
 /// memory. Beyond, every slow client would read the database at its own pace for ever.
-const LONGEST_LAG: i64 = 20_000;
+pub const LONGEST_LAG: i64 = 20_000;
 
 /// How long to wait for a database that is away.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -121,10 +121,18 @@ pub async fn resolve(
     after: Option<Position>,
     otherwise: i64,
 ) -> Result<i64, ApiError> {
-    match after {
-        None => Ok(otherwise),
-        Some(after) => Ok(after.value_in(state.epoch().await?)?),
+    let Some(after) = after else {
+        return Ok(otherwise);
+    };
+    let position = after.value_in(state.epoch().await?)?;
+    // Another node may know of more than this one does.
+    if position > head(state) && position > state.log.feed.head().await?.position {
+        return Err(ApiError::invalid_field(
+            "after",
+            "is beyond the end of the log; take it from `position` or `lastEvent`",
+        ));
     }
+    Ok(position)
 }
 
 /// The last position that this process knows of.

@@ -369,7 +369,13 @@ pub async fn get(state: &AppState, ctx: &RequestContext, id: JobId) -> Result<Jo
         jobs::query::by_id(pool, ctx.workspace, id),
         state.projections.holds_back(JOBS, Job::TYPE, &text),
     )?;
-    if let Some(row) = row.filter(|_| !is_held) {
+    // Who was told of an end by a subscription, which reads the log itself, and now asks for the
+    // job shall not see it running.
+    let is_behind = state
+        .projections
+        .watch(JOBS)
+        .is_some_and(|seen| *seen.borrow() < *state.log.feed.watch().borrow());
+    if let Some(row) = row.filter(|row| !is_held && (!is_behind || row.status.is_final())) {
         return Ok(row.into());
     }
     let loaded = state.log.bus.load::<Job>(ctx.workspace, &text).await?;

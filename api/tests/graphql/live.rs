@@ -1,6 +1,7 @@
 //! What is watched: jobs as they change, the audit live and played back.
 
 use serde_json::{Value, json};
+use toolroom_api::service::follow::LONGEST_LAG;
 
 use crate::support::App;
 
@@ -107,6 +108,21 @@ async fn a_watched_job_begins_with_its_state_and_ends_with_its_last() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_position_that_the_log_has_not_reached_is_refused() {
+    let app = App::start().await;
+    for query in [
+        "subscription { auditEvents(after: \"7\") { position } }",
+        "subscription { auditReplay(after: \"7\") { position } }",
+        "subscription { jobChanged(after: \"7\") { id } }",
+    ] {
+        let refusal = app.subscribe(query).refusal().await;
+        assert_eq!(refusal["code"], "VALIDATION_FAILED", "{query}");
+        assert_eq!(refusal["details"][0]["path"], "after", "{query}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn changes_of_matching_jobs_are_told() {
     let app = App::start().await;
     app.register("echo").await;
@@ -123,5 +139,35 @@ async fn changes_of_matching_jobs_are_told() {
         statuses.push(change["jobChanged"]["status"].clone());
     }
     assert_eq!(statuses, ["PENDING", "RUNNING", "COMPLETED"]);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscriber_that_falls_too_far_behind_is_told_to_resume() {
+    let app = App::start().await;
+    app.register("echo").await;
+    let mut events = app.subscribe("subscription { auditEvents { position } }");
+    let first = events.next().await.unwrap();
+    assert_eq!(first["auditEvents"]["position"], "1");
+    // It has come to the end, and waits.
+    assert!(events.is_waiting().await);
+    let owner = app.state.log.database.owner_pool().await.unwrap();
+    sqlx::query(
+        "insert into events (aggregate_type, aggregate_id, sequence, event_type, event_version,
+                             payload, metadata)
+         select 'probe', 'probe', n, 'Probed', '1.0', '{}', e.metadata
+         from generate_series(1, $1) n, events e",
+    )
+    .bind(LONGEST_LAG + 1)
+    .execute(&owner)
+    .await
+    .unwrap();
+    app.state.log.signals.announce_append();
+    let mut head = app.state.log.feed.watch();
+    head.wait_for(|head| *head > LONGEST_LAG + 1).await.unwrap();
+    assert_eq!(events.refusal().await["code"], "RESUME_REQUIRED");
+    let mut resumed = app.subscribe("subscription { auditEvents(after: \"1\") { position } }");
+    let next = resumed.next().await.unwrap();
+    assert_eq!(next["auditEvents"]["position"], "2");
     app.stop().await;
 }

@@ -151,6 +151,26 @@ impl Events {
     }
 }
 
+impl Events {
+    /// Whether there is no event yet.
+    pub async fn is_waiting(&mut self) -> bool {
+        let moment = Duration::from_millis(200);
+        tokio::time::timeout(moment, self.0.next()).await.is_err()
+    }
+
+    /// The extensions of the error with which the events end.
+    pub async fn refusal(&mut self) -> Value {
+        let response = tokio::time::timeout(PATIENCE, self.0.next())
+            .await
+            .expect("the end comes in time")
+            .expect("it ends with an error");
+        let error = response.errors.first().expect("an error");
+        let mut told = serde_json::to_value(error).unwrap();
+        assert!(self.0.next().await.is_none(), "events go on after the end");
+        told["extensions"].take()
+    }
+}
+
 /// Succeeds with its input as output, or fails when the input says so.
 struct Echo {
     log: EventLog,

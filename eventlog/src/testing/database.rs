@@ -1,5 +1,7 @@
 //! A database of a test's own.
 
+use std::time::Duration;
+
 use sqlx::{
     ConnectOptions, Connection, Executor, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -10,6 +12,12 @@ use crate::database::migrations_fingerprint;
 
 /// Connections of one test's pool: tasks of a test seldom wait, and many tests run at once.
 const POOL_SIZE: u32 = 10;
+
+/// How long backends may take to end after their clients have gone, on a busy machine.
+const BACKENDS_END_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often to look whether they have.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// An empty, migrated database on the shared test server. Dropping it drops the database.
 #[derive(Debug)]
@@ -114,7 +122,17 @@ async fn template(
     crate::migrate(&pool).await?;
     pool.close().await;
     let rename = format!("alter database {unfinished} rename to {name}");
-    connection.execute(rename.as_str()).await?;
+    // A backend is there for a moment after its client has gone.
+    let deadline = tokio::time::Instant::now() + BACKENDS_END_WITHIN;
+    while let Err(error) = connection.execute(rename.as_str()).await {
+        let in_use = error
+            .as_database_error()
+            .is_some_and(|error| error.code().as_deref() == Some("55006"));
+        if !in_use || tokio::time::Instant::now() >= deadline {
+            return Err(error.into());
+        }
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
     Ok(name)
 }
 

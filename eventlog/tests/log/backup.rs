@@ -13,7 +13,12 @@ use toolroom_eventlog::{
 use crate::support::{Started, named, register};
 
 /// Tables that are derived from the log or belong to the machinery.
-const NOT_PRIMARY: [&str; 3] = ["_sqlx_migrations", "checkpoints", "dead_letters"];
+const NOT_PRIMARY: [&str; 4] = [
+    "_sqlx_migrations",
+    "checkpoints",
+    "dead_letters",
+    "read_models",
+];
 
 async fn backup_of(app: &Started) -> Vec<u8> {
     let mut connection = app.log.database.owner_options().connect().await.unwrap();

@@ -42,7 +42,7 @@ impl JobMutation {
         let timeout_ms = timeout_ms.map(|ms| u64::try_from(ms).unwrap_or_default());
         let (state, sender) = (app(ctx), request(ctx)?);
         let job = jobs::execute(state, sender, call, timeout_ms, command_id.as_deref());
-        job.await.map(JobObject)
+        job.await.map(JobObject::alone)
     }
 
     /// Run a tool in the background.
@@ -70,7 +70,7 @@ impl JobMutation {
         let priority = priority.unwrap_or(0);
         let (state, sender) = (app(ctx), request(ctx)?);
         let job = jobs::submit(state, sender, call, run_at, priority, command_id.as_deref());
-        job.await.map(JobObject)
+        job.await.map(JobObject::alone)
     }
 
     /// End a job, running or not.
@@ -82,7 +82,7 @@ impl JobMutation {
     ) -> Result<JobObject, ApiError> {
         let id = job_id("id", &id)?;
         let job = jobs::cancel(app(ctx), request(ctx)?, id, command_id.as_deref());
-        job.await.map(JobObject)
+        job.await.map(JobObject::alone)
     }
 
     /// Try a failed job again, with the same version and input.
@@ -94,7 +94,7 @@ impl JobMutation {
     ) -> Result<JobObject, ApiError> {
         let id = job_id("id", &id)?;
         let job = jobs::retry(app(ctx), request(ctx)?, id, command_id.as_deref());
-        job.await.map(JobObject)
+        job.await.map(JobObject::alone)
     }
 
     /// Run a past job again, with the tool version and the input that it had then.
@@ -106,7 +106,7 @@ impl JobMutation {
     ) -> Result<JobObject, ApiError> {
         let id = job_id("id", &id)?;
         let job = jobs::rerun(app(ctx), request(ctx)?, id, command_id.as_deref());
-        job.await.map(JobObject)
+        job.await.map(JobObject::alone)
     }
 }
 

@@ -1,8 +1,12 @@
 //! The job.
 
+use std::{collections::HashMap, sync::Arc};
+
 use async_graphql::{Context, ID, Object, dataloader::DataLoader};
 use serde_json::Value;
-use toolroom_domain::job::Status;
+use tokio::sync::OnceCell;
+use toolroom_domain::{ToolId, job::Status};
+use toolroom_projections::catalog::{self, ToolRow};
 
 use super::parts::{
     GenerationSummary, JobAttempt, JobError, JobKind, JobLog, JobProgress, JobStatus, Receipt,
@@ -21,17 +25,65 @@ use crate::{
         },
     },
     service::jobs::{self, JobView},
+    state::AppState,
 };
 
+/// The tools of all jobs of a page: read together when the first of them is asked for. A loader
+/// waits a moment for others to ask, and that moment may pass before all of a page have.
+#[derive(Default)]
+pub(super) struct PageTools {
+    ids: Vec<ToolId>,
+    rows: OnceCell<HashMap<ToolId, ToolRow>>,
+}
+
+impl PageTools {
+    pub(super) fn of(jobs: &[JobView]) -> Arc<Self> {
+        let mut ids: Vec<_> = jobs.iter().map(|job| job.tool.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        Arc::new(Self {
+            ids,
+            rows: OnceCell::new(),
+        })
+    }
+
+    async fn get(&self, state: &AppState, job: &JobView) -> Result<Option<ToolRow>, ApiError> {
+        let pool = state.log.database.pool();
+        let rows = self.rows.get_or_try_init(async || {
+            let rows = catalog::query::by_ids(pool, job.workspace, &self.ids).await?;
+            Ok::<_, ApiError>(rows.into_iter().map(|row| (row.id, row)).collect())
+        });
+        Ok(rows.await?.get(&job.tool.id).cloned())
+    }
+}
+
 /// One run of a tool.
-pub struct JobObject(pub JobView);
+pub struct JobObject {
+    job: JobView,
+    page: Option<Arc<PageTools>>,
+}
+
+impl JobObject {
+    /// A job on its own.
+    pub(super) fn alone(job: JobView) -> Self {
+        Self { job, page: None }
+    }
+
+    /// A job of a page.
+    pub(super) fn among(job: JobView, page: &Arc<PageTools>) -> Self {
+        Self {
+            job,
+            page: Some(Arc::clone(page)),
+        }
+    }
+}
 
 /// One run of a tool.
 #[Object(name = "Job")]
 impl JobObject {
     /// The job's id, `job_…`.
     async fn id(&self) -> ID {
-        self.0.id.to_string().into()
+        self.job.id.to_string().into()
     }
 
     /// What it is for.
@@ -41,57 +93,60 @@ impl JobObject {
 
     /// Where it stands.
     async fn status(&self) -> JobStatus {
-        self.0.status.into()
+        self.job.status.into()
     }
 
     /// The tool as it is now; `toolVersion` says which version ran.
     async fn tool(&self, ctx: &Context<'_>) -> Result<Option<ToolObject>, ApiError> {
+        if let Some(page) = &self.page {
+            return Ok(page.get(app(ctx), &self.job).await?.map(ToolObject));
+        }
         let loader = ctx.data_unchecked::<DataLoader<ToolLoader>>();
-        let key = ToolKey(self.0.workspace, self.0.tool.id);
+        let key = ToolKey(self.job.workspace, self.job.tool.id);
         Ok(loader.load_one(key).await?.map(ToolObject))
     }
 
     /// Which version of the tool ran.
     async fn tool_version(&self) -> Option<i32> {
-        Some(int(self.0.tool.version))
+        Some(int(self.job.tool.version))
     }
 
     /// Which of the tool's actions.
     async fn action(&self) -> Option<&str> {
-        self.0.action.as_deref()
+        self.job.action.as_deref()
     }
 
     /// What the tool was given; `erased` when its key is gone.
     async fn input(&self, ctx: &Context<'_>) -> Result<Value, ApiError> {
-        jobs::input(app(ctx), &self.0).await
+        jobs::input(app(ctx), &self.job).await
     }
 
     /// What the tool gave back; `erased` when its key is gone.
     async fn output(&self, ctx: &Context<'_>) -> Result<Option<Value>, ApiError> {
-        jobs::output(app(ctx), &self.0).await
+        jobs::output(app(ctx), &self.job).await
     }
 
     /// Why it failed.
     async fn error(&self) -> Option<JobError> {
         Some(JobError {
-            workspace: self.0.workspace,
-            job: self.0.id,
-            failure: self.0.error.clone()?,
+            workspace: self.job.workspace,
+            job: self.job.id,
+            failure: self.job.error.clone()?,
         })
     }
 
     /// Whether it is a rehearsal.
     async fn is_test(&self) -> bool {
-        self.0.is_test
+        self.job.is_test
     }
 
     /// Each start and how it ended, oldest first.
     async fn attempts(&self) -> Vec<JobAttempt> {
-        let attempts = self.0.attempts.iter().cloned();
+        let attempts = self.job.attempts.iter().cloned();
         attempts
             .map(|attempt| JobAttempt {
-                workspace: self.0.workspace,
-                job: self.0.id,
+                workspace: self.job.workspace,
+                job: self.job.id,
                 attempt,
             })
             .collect()
@@ -99,15 +154,15 @@ impl JobObject {
 
     /// How far it is.
     async fn progress(&self) -> JobProgress {
-        let is = |status| i32::from(self.0.status == status);
+        let is = |status| i32::from(self.job.status == status);
         JobProgress {
             total: 1,
             completed: is(Status::Succeeded),
             failed: is(Status::Failed),
             in_progress: is(Status::Running),
             current_tool: None,
-            step: self.0.progress.step.clone(),
-            percentage: self.0.progress.percentage,
+            step: self.job.progress.step.clone(),
+            percentage: self.job.progress.percentage,
         }
     }
 
@@ -118,7 +173,7 @@ impl JobObject {
         #[graphql(default_with = "Some(100)")] first: Option<i32>,
         after: Option<String>,
     ) -> Result<Listed<JobLog>, ApiError> {
-        Scope::new(ctx, "logs", &self.0.id, first, 100, after.as_deref())?;
+        Scope::new(ctx, "logs", &self.job.id, first, 100, after.as_deref())?;
         Ok(nothing())
     }
 
@@ -164,33 +219,33 @@ impl JobObject {
 
     /// When it was requested.
     async fn created_at(&self) -> DateTime {
-        self.0.created_at.into()
+        self.job.created_at.into()
     }
 
     /// When it last changed.
     async fn updated_at(&self) -> DateTime {
-        self.0.updated_at.into()
+        self.job.updated_at.into()
     }
 
     /// When its first attempt began.
     async fn started_at(&self) -> Option<DateTime> {
-        self.0.started_at.map(DateTime)
+        self.job.started_at.map(DateTime)
     }
 
     /// When it ended.
     async fn finished_at(&self) -> Option<DateTime> {
-        self.0.finished_at.map(DateTime)
+        self.job.finished_at.map(DateTime)
     }
 
     /// How long the last call took.
     async fn execution_time_ms(&self) -> Option<f64> {
         // Exact up to 285 years.
         #[allow(clippy::cast_precision_loss)]
-        self.0.duration_us.map(|us| us as f64 / 1000.0)
+        self.job.duration_us.map(|us| us as f64 / 1000.0)
     }
 
     /// Where its last event is in the global log.
     async fn last_event(&self, ctx: &Context<'_>) -> Result<Position, ApiError> {
-        jobs::last_event(app(ctx), &self.0).await.map(Position)
+        jobs::last_event(app(ctx), &self.job).await.map(Position)
     }
 }

@@ -6,7 +6,7 @@ use toolroom_domain::{ErrorCode, JobId, ToolId, job::Status, tool::Kind};
 use toolroom_projections::jobs::{self as read_model, JobKey, ListJobs};
 
 use super::{
-    object::JobObject,
+    object::{JobObject, PageTools},
     parts::{JobKind, JobStatus, job_id},
 };
 use crate::{
@@ -123,7 +123,7 @@ impl JobQuery {
     async fn job(&self, ctx: &Context<'_>, id: ID) -> Result<Option<JobObject>, ApiError> {
         let id = job_id("id", &id)?;
         match jobs::get(app(ctx), request(ctx)?, id).await {
-            Ok(job) => Ok(Some(JobObject(job))),
+            Ok(job) => Ok(Some(JobObject::alone(job))),
             Err(error) if error.code == ErrorCode::JobNotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -152,10 +152,11 @@ impl JobQuery {
         let scope = Scope::new(ctx, "jobs", &bound, first, 20, after.as_deref())?;
         let page = scope.page(parse_key)?;
         let page = jobs::list(state, sender, &ListJobs { filter, page }).await?;
+        let tools = PageTools::of(&page.rows);
         Ok(scope.connection(
             page,
             |job| format!("{},{}", job.created_at, job.id),
-            JobObject,
+            |job| JobObject::among(job, &tools),
         ))
     }
 }
