@@ -18,12 +18,22 @@ query Tools {
 }
 `;
 
+const byHttp = GraphiQL.createFetcher({ url: endpoint.toString() });
+const bySocket = graphqlWs.createClient({ url: live.toString(), lazy: true });
+
+// GraphiQL's own way of subscribing drops what waits to be shown when the stream ends.
+const fetcher = (request, options) => {
+  const isSubscription = options?.documentAST?.definitions.some(
+    (definition) =>
+      definition.operation === 'subscription' &&
+      (!request.operationName || definition.name?.value === request.operationName),
+  );
+  return isSubscription ? bySocket.iterate(request) : byHttp(request, options);
+};
+
 ReactDOM.createRoot(document.getElementById('graphiql')).render(
   React.createElement(GraphiQL, {
-    fetcher: GraphiQL.createFetcher({
-      url: endpoint.toString(),
-      subscriptionUrl: live.toString(),
-    }),
+    fetcher,
     defaultQuery: welcome,
     defaultEditorToolsVisibility: true,
   }),

@@ -30,7 +30,7 @@ macro_rules! file {
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     const SCRIPT: &str = "text/javascript; charset=utf-8";
     const STYLE: &str = "text/css; charset=utf-8";
-    let files: [(&str, &str, &'static [u8]); 6] = [
+    let files: [(&str, &str, &'static [u8]); 7] = [
         (
             "react.production.min.js",
             SCRIPT,
@@ -43,6 +43,7 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
         ),
         ("graphiql.min.js", SCRIPT, file!("graphiql.min.js")),
         ("graphiql.min.css", STYLE, file!("graphiql.min.css")),
+        ("graphql-ws.min.js", SCRIPT, file!("graphql-ws.min.js")),
         ("start.js", SCRIPT, file!("start.js")),
         ("page.css", STYLE, file!("page.css")),
     ];

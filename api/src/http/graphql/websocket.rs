@@ -69,19 +69,31 @@ pub(super) fn upgrade<E: Executor>(
             };
             let mut data = Data::default();
             data.insert(context);
-            if let Some(closing) = converse(&mut socket, executor, data, &shell).await {
-                close(&mut socket, closing).await;
+            match converse(&mut socket, executor, data, &shell).await {
+                End::Ours(closing) => close(&mut socket, closing).await,
+                End::Theirs => answer_close(&mut socket).await,
+                End::Lost => {}
             }
         })
 }
 
-/// Serves until one side ends; returns how to close, unless the client is gone.
+/// How a conversation ended.
+enum End {
+    /// We close.
+    Ours(Closing),
+    /// The client has closed, and waits for our answer.
+    Theirs,
+    /// The connection is gone.
+    Lost,
+}
+
+/// Serves until one side ends.
 async fn converse<E: Executor>(
     socket: &mut WebSocket,
     executor: SessionExecutor<E>,
     data: Data,
     shell: &Shell,
-) -> Option<Closing> {
+) -> End {
     let live = &shell.options.live;
     let (told, messages) = mpsc::channel(WAITING_MESSAGES);
     let messages = ReceiverStream::new(messages).map(Ok::<ClientMessage, serde_json::Error>);
@@ -96,40 +108,60 @@ async fn converse<E: Executor>(
     loop {
         tokio::select! {
             () = shell.shutdown.cancelled() => {
-                return Some(Closing(1001, "The server is going away".into()));
+                return End::Ours(Closing(1001, "The server is going away".into()));
             }
             () = tokio::time::sleep_until(init_deadline), if !session.is_acknowledged() => {
-                return Some(Closing(4408, "Connection initialisation timeout".into()));
+                return End::Ours(Closing(4408, "Connection initialisation timeout".into()));
             }
             _ = pings.tick() => {
                 if heard.elapsed() > 2 * live.ping_interval {
-                    return None;
+                    return End::Lost;
                 }
-                send(socket, Message::Ping(Bytes::new()), shell).await.ok()?;
+                if send(socket, Message::Ping(Bytes::new()), shell).await.is_err() {
+                    return lost(shell);
+                }
             }
             message = socket.recv(), if told.capacity() > 0 => {
                 heard = Instant::now();
-                let admitted = match message?.ok()? {
+                let Some(Ok(message)) = message else {
+                    return End::Lost;
+                };
+                let admitted = match message {
                     Message::Text(text) => session.admit(text.as_bytes()),
                     Message::Binary(_) => Err(Closing(4400, "Invalid message received".into())),
-                    Message::Close(_) => return None,
+                    Message::Close(_) => return End::Theirs,
                     Message::Ping(_) | Message::Pong(_) => Ok(None),
                 };
                 match admitted {
-                    Ok(Some(message)) => told.try_send(message).ok()?,
+                    // There is room: nobody else sends.
+                    Ok(Some(message)) => {
+                        let _ = told.try_send(message);
+                    }
                     Ok(None) => {}
-                    Err(closing) => return Some(closing),
+                    Err(closing) => return End::Ours(closing),
                 }
             }
-            answer = protocol.next() => match answer? {
-                WsMessage::Text(text) => {
-                    if session.note(&text) {
-                        send(socket, Message::Text(text.into()), shell).await.ok()?;
+            answer = protocol.next() => match answer {
+                None => return End::Lost,
+                Some(WsMessage::Close(code, reason)) => return End::Ours(Closing(code, reason)),
+                Some(WsMessage::Text(text)) => {
+                    if session.note(&text)
+                        && send(socket, Message::Text(text.into()), shell).await.is_err()
+                    {
+                        return lost(shell);
                     }
                 }
-                WsMessage::Close(code, reason) => return Some(Closing(code, reason)),
             },
         }
+    }
+}
+
+/// What a message that could not be sent means.
+fn lost(shell: &Shell) -> End {
+    if shell.shutdown.is_cancelled() {
+        End::Ours(Closing(1001, "The server is going away".into()))
+    } else {
+        End::Lost
     }
 }
 
@@ -150,11 +182,15 @@ async fn close(socket: &mut WebSocket, Closing(code, reason): Closing) {
         code,
         reason: reason.into(),
     };
-    let closed = async {
-        if socket.send(Message::Close(Some(frame))).await.is_ok() {
-            // The client's own close; without waiting for it ours may be lost on the way.
-            while let Some(Ok(_)) = socket.recv().await {}
-        }
-    };
-    let _ = tokio::time::timeout(GOODBYE, closed).await;
+    let sent = socket.send(Message::Close(Some(frame)));
+    if let Ok(Ok(())) = tokio::time::timeout(GOODBYE, sent).await {
+        answer_close(socket).await;
+    }
+}
+
+/// Reads on until the connection ends, which sends the answer to the other side's close, or takes
+/// it in.
+async fn answer_close(socket: &mut WebSocket) {
+    let ended = async { while let Some(Ok(_)) = socket.recv().await {} };
+    let _ = tokio::time::timeout(GOODBYE, ended).await;
 }

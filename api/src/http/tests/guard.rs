@@ -76,7 +76,7 @@ async fn graphiql_is_served_whole_and_calls_nobody_else() {
         .split('"')
         .filter(|part| part.starts_with("assets/"))
         .collect();
-    assert_eq!(files.len(), 6);
+    assert_eq!(files.len(), 7);
     for file in files {
         let response = send(&router, get_path(&format!("/{file}"))).await;
         assert_eq!(response.status(), 200, "{file}");

@@ -11,7 +11,11 @@ use tokio::{
 };
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream,
-    tungstenite::{Message, client::IntoClientRequest as _},
+    tungstenite::{
+        Message,
+        client::IntoClientRequest as _,
+        protocol::{CloseFrame, frame::coding::CloseCode},
+    },
 };
 
 use super::support::*;
@@ -191,6 +195,19 @@ async fn a_socket_has_a_bounded_number_of_subscriptions() {
         answer["payload"]["data"]["hello"], "hello world",
         "{answer}"
     );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_closes_is_answered() {
+    let server = Server::start(HttpOptions::default()).await;
+    let mut socket = server.acknowledged().await;
+    let normal = CloseFrame {
+        code: CloseCode::Normal,
+        reason: "".into(),
+    };
+    socket.0.close(Some(normal)).await.unwrap();
+    assert_eq!(socket.closed_with().await, 1000);
     server.stop().await;
 }
 
