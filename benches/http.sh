@@ -10,7 +10,7 @@ set -euo pipefail
 seconds=${1:-60}
 clients=${2:-32}
 top=$(cd "$(dirname "$0")/.." && pwd)
-cargo build --release --quiet --manifest-path "$top/Cargo.toml"
+[ -n "${SKIP_BUILD:-}" ] || cargo build --release --quiet --manifest-path "$top/Cargo.toml"
 folder=$(mktemp -d)
 port=18432
 "$top/target/release/toolroom" serve --listen "127.0.0.1:$port" --data-dir "$folder/data" \
@@ -19,6 +19,7 @@ server=$!
 trap 'kill -INT $server 2>/dev/null; wait $server 2>/dev/null; rm -rf "$folder"' EXIT
 url="http://127.0.0.1:$port"
 for _ in $(seq 200); do curl -fs "$url/readyz" >/dev/null && break; sleep 0.05; done
+curl -fs "$url/readyz" >/dev/null || { cat "$folder/log"; exit 1; }
 
 ask() { curl -fsS "$url/graphql" -H 'content-type: application/json' -d "$1"; }
 

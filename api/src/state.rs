@@ -3,7 +3,7 @@
 use std::{
     ops::Deref,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicI64},
     time::Duration,
 };
 
@@ -67,6 +67,8 @@ pub struct Shared {
     /// What the machine has left.
     pub(crate) host: Host,
     epoch: tokio::sync::OnceCell<i32>,
+    /// Up to where reads of jobs must wait for their read model, because runs did not.
+    pub(crate) owed_to_readers: AtomicI64,
 }
 
 impl Deref for Shared {
@@ -93,6 +95,7 @@ impl AppState {
             host: Host::new(&parts.options.data_dir),
             parts,
             epoch: tokio::sync::OnceCell::new(),
+            owed_to_readers: AtomicI64::new(0),
         }))
     }
 

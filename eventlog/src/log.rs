@@ -47,6 +47,8 @@ pub struct EventLog {
     pub bus: CommandBus,
     /// Seals and opens what the log holds encrypted.
     pub vault: Vault,
+    /// Whether other nodes may use the same database.
+    pub other_nodes: bool,
 }
 
 /// The tasks behind an [`EventLog`].
@@ -105,6 +107,7 @@ impl EventLog {
             signals,
             feed,
             vault,
+            other_nodes: options.other_nodes,
         };
         let tasks = Tasks {
             loops,

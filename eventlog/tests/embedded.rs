@@ -314,7 +314,15 @@ async fn an_ordinary_user_needs_no_rights() {
 
     let mut command = holder(&program, &own.join("data"));
     command.uid(nobody.uid.as_raw()).gid(nobody.gid.as_raw());
-    let mut child = command.spawn().unwrap();
+    // Another test's child may hold the copy open for writing until it has begun its own program.
+    let mut child = loop {
+        match command.spawn() {
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+                std::thread::yield_now();
+            }
+            spawned => break spawned.unwrap(),
+        }
+    };
     wait_until_holding(&mut child);
     let cluster = own.join("data/postgres").metadata().unwrap();
     assert_eq!(cluster.uid(), nobody.uid.as_raw());

@@ -1,5 +1,7 @@
 //! Reads a request's JSON within its bounds.
 
+use std::time::Duration;
+
 use axum::{body::Body, extract::Request};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
@@ -12,6 +14,12 @@ use super::{HttpOptions, Problem, media, nesting};
 /// Levels of a whole body. What it carries is held to [`JSON_DEPTH`] where its place is known, and
 /// lies some levels deep; the parser itself stops at 128.
 const BODY_DEPTH: usize = 120;
+
+/// How much of a body that is too large is taken and thrown away before the answer.
+const DISCARD_BYTES: usize = 64 * 1024 * 1024;
+
+/// For how long.
+const DISCARD_WITHIN: Duration = Duration::from_secs(3);
 
 /// The JSON object that a request's body holds.
 ///
@@ -35,11 +43,11 @@ pub(crate) async fn read_object(
 
 async fn read(headers: &HeaderMap, body: Body, options: &HttpOptions) -> Result<Bytes, Problem> {
     let limit = options.max_body_bytes;
-    // Told by the headers alone, so that a large body is not received only to be refused.
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit) {
+        let _ = tokio::time::timeout(DISCARD_WITHIN, discard(body)).await;
         return Err(too_large(limit));
     }
     let collected = Limited::new(body, limit).collect();
@@ -57,6 +65,18 @@ async fn read(headers: &HeaderMap, body: Body, options: &HttpOptions) -> Result<
                 options.body_read_timeout.as_secs()
             ),
         )),
+    }
+}
+
+/// Takes what a client is sending although it is too much: one that only reads the answer after it
+/// has sent all would else find the connection closed, and never learn why.
+async fn discard(mut body: Body) {
+    let mut taken = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        taken += frame.data_ref().map_or(0, Bytes::len);
+        if taken > DISCARD_BYTES {
+            return;
+        }
     }
 }
 

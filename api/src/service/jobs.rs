@@ -25,7 +25,7 @@ use toolroom_projections::{
 
 use super::{
     directory::Entry,
-    settle::{JOBS, after_command, before_read},
+    settle::{JOBS, after_command, after_run, before_read},
 };
 use crate::{
     error::ApiError,
@@ -164,7 +164,7 @@ pub async fn execute(
         .runner
         .run(request, Duration::from_millis(wait))
         .await?;
-    after_command(state, ctx, Some(outcome.global_seq), JOBS).await?;
+    after_run(state, ctx, outcome.global_seq).await?;
     JobView::of_aggregate(&outcome.job, LastEvent::Written(outcome.global_seq))
 }
 

@@ -1,5 +1,7 @@
 //! Read your own writes: how commands and reads wait for the read models.
 
+use std::sync::atomic::Ordering;
+
 use crate::{
     error::ApiError,
     state::{AppState, READ_YOUR_WRITES, RequestContext},
@@ -39,7 +41,31 @@ pub async fn after_command(
     Ok(there.then_some(position))
 }
 
-/// Waits until `follower` is as far as the request asks for.
+/// As [`after_command`] for a run on the hot path, whose answer needs no read model. Where there is
+/// no other node, the next read of jobs waits instead of the run: who reads sees the same, and who
+/// only runs need not wait.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn after_run(
+    state: &AppState,
+    ctx: &RequestContext,
+    global_seq: i64,
+) -> Result<(), ApiError> {
+    if state.log.other_nodes {
+        after_command(state, ctx, Some(global_seq), JOBS).await?;
+        return Ok(());
+    }
+    let written = state.log.feed.position_of(global_seq, READ_YOUR_WRITES);
+    if let Some(position) = written.await? {
+        ctx.written.note(state.position(position).await?);
+        state.owed_to_readers.fetch_max(position, Ordering::AcqRel);
+    }
+    Ok(())
+}
+
+/// Waits until `follower` is as far as the request asks for, and has what runs left for readers to
+/// wait for.
 ///
 /// # Errors
 /// When it does not come that far in time, when the position is of a log that is no more, or when
@@ -49,6 +75,13 @@ pub async fn before_read(
     ctx: &RequestContext,
     follower: &str,
 ) -> Result<(), ApiError> {
+    if follower == JOBS {
+        let owed = state.owed_to_readers.load(Ordering::Acquire);
+        state
+            .projections
+            .wait_for(follower, owed, READ_YOUR_WRITES)
+            .await?;
+    }
     let Some(wanted) = ctx.min_position else {
         return Ok(());
     };

@@ -9,12 +9,16 @@ mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::PgConnection;
 use toolroom_eventlog::RecordedEvent;
 
 use crate::projection::{ApplyError, Projection, Tables};
+
+/// Between two batches under load.
+const INTERVAL: Duration = Duration::from_millis(10);
 
 /// The projection's name.
 pub const NAME: &str = "queue";
@@ -41,6 +45,12 @@ impl Projection for Queue {
 
     fn version(&self) -> i32 {
         1
+    }
+
+    /// Longer than the others': a job in the background can wait some milliseconds, and most jobs
+    /// of a busy log then come and go within one batch.
+    fn interval(&self) -> Duration {
+        INTERVAL
     }
 
     fn aggregate_types(&self) -> &'static [&'static str] {
