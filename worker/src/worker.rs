@@ -334,7 +334,10 @@ async fn heartbeat(pool: PgPool, node: String, calls: Calls, shutdown: Cancellat
         }
         let beat = async {
             lease::renew(&pool, &node, &calls.all()).await?;
-            lease::sweep(&pool).await
+            lease::sweep(&pool).await?;
+            let waiting = claim::depth(&pool).await?;
+            metrics::gauge!("toolroom_queue_depth_jobs").set(waiting as f64);
+            Ok::<_, sqlx::Error>(())
         };
         if let Err(error) = beat.await {
             tracing::warn!(%error, "leases could not be renewed; other nodes may take jobs over");
