@@ -67,8 +67,16 @@ pub struct Shared {
     /// What the machine has left.
     pub(crate) host: Host,
     epoch: tokio::sync::OnceCell<i32>,
-    /// Up to where reads of jobs must wait for their read model, because runs did not.
-    pub(crate) owed_to_readers: AtomicI64,
+    pub(crate) owed: Owed,
+}
+
+/// What reads must wait for, because the runs that wrote it did not.
+#[derive(Debug, Default)]
+pub(crate) struct Owed {
+    /// `global_seq` of the last event that has no known place yet; 0 when there is none.
+    pub(crate) written: AtomicI64,
+    /// Up to where in the log.
+    pub(crate) position: AtomicI64,
 }
 
 impl Deref for Shared {
@@ -95,7 +103,7 @@ impl AppState {
             host: Host::new(&parts.options.data_dir),
             parts,
             epoch: tokio::sync::OnceCell::new(),
-            owed_to_readers: AtomicI64::new(0),
+            owed: Owed::default(),
         }))
     }
 

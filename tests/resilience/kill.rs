@@ -12,9 +12,22 @@ async fn a_killed_node_loses_no_job() {
         "endpointUrl": endpoint.url, "inputSchema": {"type": "object"}}})).await;
     let id = app.submit("slow", json!({})).await;
     endpoint.called().await;
+    let owner = app.owner().await;
+    let known = async {
+        let running = "select exists (select from projections.queue where running)";
+        while !sqlx::query_scalar::<_, bool>(running)
+            .fetch_one(&owner)
+            .await
+            .unwrap()
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(crate::support::PATIENCE, known)
+        .await
+        .expect("the queue knows that it runs");
     app.kill9().await;
     // the dead node's lease would run out by itself; the test does not wait that long
-    let owner = app.owner().await;
     sqlx::query(
         "update projections.queue set lease_until = clock_timestamp() - interval '1 second'",
     )

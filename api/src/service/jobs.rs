@@ -365,17 +365,18 @@ pub async fn get(state: &AppState, ctx: &RequestContext, id: JobId) -> Result<Jo
     before_read(state, ctx, JOBS).await?;
     let pool = state.log.database.pool();
     let text = id.to_string();
-    let (row, is_held) = tokio::try_join!(
-        jobs::query::by_id(pool, ctx.workspace, id),
-        state.projections.holds_back(JOBS, Job::TYPE, &text),
-    )?;
     // Who was told of an end by a subscription, which reads the log itself, and now asks for the
-    // job shall not see it running.
+    // job shall not see it running. To be asked before the row is read: after it, the read model
+    // may have moved on.
     let is_behind = state
         .projections
         .watch(JOBS)
         .is_some_and(|seen| *seen.borrow() < *state.log.feed.watch().borrow());
-    if let Some(row) = row.filter(|row| !is_held && (!is_behind || row.status.is_final())) {
+    let (row, is_held) = tokio::try_join!(
+        jobs::query::by_id(pool, ctx.workspace, id),
+        state.projections.holds_back(JOBS, Job::TYPE, &text),
+    )?;
+    if let Some(row) = row.filter(|row| !is_held && !is_behind) {
         return Ok(row.into());
     }
     let loaded = state.log.bus.load::<Job>(ctx.workspace, &text).await?;

@@ -62,6 +62,7 @@ pub async fn health(state: &AppState, ctx: &RequestContext) -> HealthReport {
 /// # Errors
 /// When the database does not answer.
 pub async fn log_head(state: &AppState) -> Result<LogHead, ApiError> {
+    super::settle::runs_placed(state).await?;
     Ok(state.log.feed.head().await?)
 }
 

@@ -41,9 +41,9 @@ pub async fn after_command(
     Ok(there.then_some(position))
 }
 
-/// As [`after_command`] for a run on the hot path, whose answer needs no read model. Where there is
-/// no other node, the next read of jobs waits instead of the run: who reads sees the same, and who
-/// only runs need not wait.
+/// As [`after_command`] for a run on the hot path, whose answer needs no read model and no place in
+/// the log. Where there is no other node, the next read waits instead of the run: who reads sees the
+/// same, and who only runs need not wait.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -54,14 +54,33 @@ pub async fn after_run(
 ) -> Result<(), ApiError> {
     if state.log.other_nodes {
         after_command(state, ctx, Some(global_seq), JOBS).await?;
-        return Ok(());
-    }
-    let written = state.log.feed.position_of(global_seq, READ_YOUR_WRITES);
-    if let Some(position) = written.await? {
-        ctx.written.note(state.position(position).await?);
-        state.owed_to_readers.fetch_max(position, Ordering::AcqRel);
+    } else {
+        state.owed.written.fetch_max(global_seq, Ordering::AcqRel);
     }
     Ok(())
+}
+
+/// Waits until all that runs have written has its place in the log; says up to where that is.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn runs_placed(state: &AppState) -> Result<i64, ApiError> {
+    let owed = &state.owed;
+    let written = owed.written.load(Ordering::Acquire);
+    if written > 0
+        && let Some(position) = state
+            .log
+            .feed
+            .position_of(written, READ_YOUR_WRITES)
+            .await?
+    {
+        owed.position.fetch_max(position, Ordering::AcqRel);
+        // Looked up once, unless a run has written since.
+        let _ = owed
+            .written
+            .compare_exchange(written, 0, Ordering::AcqRel, Ordering::Acquire);
+    }
+    Ok(owed.position.load(Ordering::Acquire))
 }
 
 /// Waits until `follower` is as far as the request asks for, and has what runs left for readers to
@@ -75,8 +94,8 @@ pub async fn before_read(
     ctx: &RequestContext,
     follower: &str,
 ) -> Result<(), ApiError> {
+    let owed = runs_placed(state).await?;
     if follower == JOBS {
-        let owed = state.owed_to_readers.load(Ordering::Acquire);
         state
             .projections
             .wait_for(follower, owed, READ_YOUR_WRITES)

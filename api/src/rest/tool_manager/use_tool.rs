@@ -27,6 +27,8 @@ pub(super) async fn handle(
         let job = jobs::execute(&edge.state, &ctx, call, Some(MAX_WAIT_MS), None)
             .await
             .map_err(of)?;
+        let written = jobs::last_event(&edge.state, &job).await.map_err(of)?;
+        ctx.written.note(written);
         result(&edge, &job).await.map_err(of)
     };
     answer
