@@ -14,7 +14,7 @@ use crate::database::migrations_fingerprint;
 const POOL_SIZE: u32 = 10;
 
 /// How long backends may take to end after their clients have gone, on a busy machine.
-const BACKENDS_END_WITHIN: Duration = Duration::from_secs(10);
+const BACKENDS_END_WITHIN: Duration = Duration::from_secs(30);
 
 /// How often to look whether they have.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
@@ -131,6 +131,11 @@ async fn template(
         if !in_use || tokio::time::Instant::now() >= deadline {
             return Err(error.into());
         }
+        // Whoever is left there has nothing to do there.
+        let end = format!(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = '{unfinished}'"
+        );
+        connection.execute(end.as_str()).await?;
         tokio::time::sleep(LOOK_INTERVAL).await;
     }
     Ok(name)
