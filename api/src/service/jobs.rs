@@ -376,7 +376,7 @@ pub async fn get(state: &AppState, ctx: &RequestContext, id: JobId) -> Result<Jo
         jobs::query::by_id(pool, ctx.workspace, id),
         state.projections.holds_back(JOBS, Job::TYPE, &text),
     )?;
-    if let Some(row) = row.filter(|row| !is_held && !is_behind) {
+    if let Some(row) = row.filter(|_| !is_held && !is_behind) {
         return Ok(row.into());
     }
     let loaded = state.log.bus.load::<Job>(ctx.workspace, &text).await?;
