@@ -3,7 +3,7 @@
 use std::{
     ops::Deref,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicI64},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -67,16 +67,6 @@ pub struct Shared {
     /// What the machine has left.
     pub(crate) host: Host,
     epoch: tokio::sync::OnceCell<i32>,
-    pub(crate) owed: Owed,
-}
-
-/// What reads must wait for, because the runs that wrote it did not.
-#[derive(Debug, Default)]
-pub(crate) struct Owed {
-    /// `global_seq` of the last event that has no known place yet; 0 when there is none.
-    pub(crate) written: AtomicI64,
-    /// Up to where in the log.
-    pub(crate) position: AtomicI64,
 }
 
 impl Deref for Shared {
@@ -103,7 +93,6 @@ impl AppState {
             host: Host::new(&parts.options.data_dir),
             parts,
             epoch: tokio::sync::OnceCell::new(),
-            owed: Owed::default(),
         }))
     }
 

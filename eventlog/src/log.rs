@@ -1,12 +1,17 @@
 //! All parts of the log, started together.
 
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
 use sqlx::PgPool;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     CommandBus, Database, Feed, Vault,
-    append::{Appender, Writers},
+    append::{Appender, Marks, WRITERS, Writers},
     command::memory,
     sequencer,
     signal::{self, Signals},
@@ -14,7 +19,7 @@ use crate::{
 };
 
 /// How often commands past their keeping time are forgotten.
-const PRUNE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(3600);
+const PRUNE_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// What starts with the log beside its writers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +54,15 @@ pub struct EventLog {
     pub vault: Vault,
     /// Whether other nodes may use the same database.
     pub other_nodes: bool,
+    marks: Arc<Marks>,
+    placed: Arc<Mutex<Placed>>,
+}
+
+/// Up to which mark of each writer all has its place, and where.
+#[derive(Clone, Copy, Debug, Default)]
+struct Placed {
+    marks: [i64; WRITERS],
+    position: i64,
 }
 
 /// The tasks behind an [`EventLog`].
@@ -102,6 +116,8 @@ impl EventLog {
         }
         loops.spawn(prune(pool.clone(), shutdown.clone()));
         let log = Self {
+            marks: Arc::clone(appender.marks()),
+            placed: Arc::default(),
             bus: CommandBus::new(pool, appender, digest_key),
             database,
             signals,
@@ -115,6 +131,30 @@ impl EventLog {
             stop_writers,
         };
         Ok((log, tasks))
+    }
+
+    /// Waits until all that commands of this process have written has its place in the log, and
+    /// says up to where; none when `within` is over before.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn placed(&self, within: Duration) -> Result<Option<i64>, sqlx::Error> {
+        let marks = self.marks.all();
+        let mut placed = *self.placed.lock().unwrap_or_else(PoisonError::into_inner);
+        for (known, mark) in placed.marks.iter_mut().zip(marks) {
+            if *known < mark {
+                let Some(position) = self.feed.position_of(mark, within).await? else {
+                    return Ok(None);
+                };
+                *known = mark;
+                placed.position = placed.position.max(position);
+            }
+        }
+        let mut kept = self.placed.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.position < placed.position {
+            *kept = placed;
+        }
+        Ok(Some(placed.position))
     }
 }
 

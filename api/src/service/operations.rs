@@ -7,7 +7,7 @@ use toolroom_projections::{DeadLetter, Page, PageRequest, ProjectionStatus};
 use super::health::{self, Condition, Health};
 use crate::{
     error::ApiError,
-    state::{AppState, RequestContext},
+    state::{AppState, READ_YOUR_WRITES, RequestContext},
 };
 
 /// Whether the server works, in one word and in detail.
@@ -62,7 +62,7 @@ pub async fn health(state: &AppState, ctx: &RequestContext) -> HealthReport {
 /// # Errors
 /// When the database does not answer.
 pub async fn log_head(state: &AppState) -> Result<LogHead, ApiError> {
-    super::settle::runs_placed(state).await?;
+    state.log.placed(READ_YOUR_WRITES).await?;
     Ok(state.log.feed.head().await?)
 }
 

@@ -1,7 +1,5 @@
 //! Read your own writes: how commands and reads wait for the read models.
 
-use std::sync::atomic::Ordering;
-
 use crate::{
     error::ApiError,
     state::{AppState, READ_YOUR_WRITES, RequestContext},
@@ -54,33 +52,8 @@ pub async fn after_run(
 ) -> Result<(), ApiError> {
     if state.log.other_nodes {
         after_command(state, ctx, Some(global_seq), JOBS).await?;
-    } else {
-        state.owed.written.fetch_max(global_seq, Ordering::AcqRel);
     }
     Ok(())
-}
-
-/// Waits until all that runs have written has its place in the log; says up to where that is.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn runs_placed(state: &AppState) -> Result<i64, ApiError> {
-    let owed = &state.owed;
-    let written = owed.written.load(Ordering::Acquire);
-    if written > 0
-        && let Some(position) = state
-            .log
-            .feed
-            .position_of(written, READ_YOUR_WRITES)
-            .await?
-    {
-        owed.position.fetch_max(position, Ordering::AcqRel);
-        // Looked up once, unless a run has written since.
-        let _ = owed
-            .written
-            .compare_exchange(written, 0, Ordering::AcqRel, Ordering::Acquire);
-    }
-    Ok(owed.position.load(Ordering::Acquire))
 }
 
 /// Waits until `follower` is as far as the request asks for, and has what runs left for readers to
@@ -94,12 +67,14 @@ pub async fn before_read(
     ctx: &RequestContext,
     follower: &str,
 ) -> Result<(), ApiError> {
-    let owed = runs_placed(state).await?;
-    if follower == JOBS {
-        state
+    if follower == JOBS
+        && !state.log.other_nodes
+        && let Some(position) = state.log.placed(READ_YOUR_WRITES).await?
+    {
+        let wait = state
             .projections
-            .wait_for(follower, owed, READ_YOUR_WRITES)
-            .await?;
+            .wait_for(follower, position, READ_YOUR_WRITES);
+        wait.await?;
     }
     let Some(wanted) = ctx.min_position else {
         return Ok(());

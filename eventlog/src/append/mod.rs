@@ -8,6 +8,10 @@ mod statement;
 mod writer;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
 use std::time::Duration;
 
 use sqlx::PgPool;
@@ -18,7 +22,7 @@ use toolroom_domain::ClaimChange;
 use crate::signal::Signals;
 
 /// Two overlap one's flush with the other's statement; more only split the batches.
-const WRITERS: usize = 2;
+pub(crate) const WRITERS: usize = 2;
 
 /// How many commands may wait for a writer before senders are held back.
 const QUEUE: usize = 1024;
@@ -109,10 +113,27 @@ struct Pending {
     reply: oneshot::Sender<Appended>,
 }
 
+/// How far each writer has come: `global_seq` of its last event, 0 before its first. One writer's
+/// events get their places in the log in the order in which it wrote them; those of two need not.
+#[derive(Debug, Default)]
+pub struct Marks([AtomicI64; WRITERS]);
+
+impl Marks {
+    /// Those of all writers, at this moment.
+    pub fn all(&self) -> [i64; WRITERS] {
+        self.0.each_ref().map(|mark| mark.load(Ordering::Acquire))
+    }
+
+    fn note(&self, writer: usize, global_seq: i64) {
+        self.0[writer].fetch_max(global_seq, Ordering::AcqRel);
+    }
+}
+
 /// Hands commands to the writers.
 #[derive(Clone, Debug)]
 pub struct Appender {
     writers: Vec<mpsc::Sender<Pending>>,
+    marks: Arc<Marks>,
 }
 
 /// The writers' tasks, to be awaited on shutdown.
@@ -126,15 +147,22 @@ impl Appender {
         shutdown: &CancellationToken,
     ) -> (Self, Writers) {
         let mut tasks = Writers::new();
+        let marks = Arc::<Marks>::default();
         let writers = (0..WRITERS)
-            .map(|_| {
+            .map(|index| {
                 let (sender, receiver) = mpsc::channel(QUEUE);
-                let writer = writer::Writer::new(pool.clone(), signals.clone());
+                let writer =
+                    writer::Writer::new(pool.clone(), signals.clone(), Arc::clone(&marks), index);
                 tasks.spawn(writer.run(receiver, shutdown.clone()));
                 sender
             })
             .collect();
-        (Self { writers }, tasks)
+        (Self { writers, marks }, tasks)
+    }
+
+    /// How far the writers have come. A command whose sender has its answer is within.
+    pub fn marks(&self) -> &Arc<Marks> {
+        &self.marks
     }
 
     /// Appends what one command wrote, and returns once it is durable.

@@ -1,6 +1,7 @@
 //! A group committer.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Instant;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -9,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Append, AppendError, Appended, Pending, SETTLE_WITHIN,
+    Append, AppendError, Appended, Marks, Pending, SETTLE_WITHIN,
     statement::{self, Failure},
 };
 use crate::signal::Signals;
@@ -26,11 +27,18 @@ const CONTENTION_TRIES: usize = 5;
 pub(super) struct Writer {
     pool: PgPool,
     signals: Signals,
+    marks: Arc<Marks>,
+    index: usize,
 }
 
 impl Writer {
-    pub(super) fn new(pool: PgPool, signals: Signals) -> Self {
-        Self { pool, signals }
+    pub(super) fn new(pool: PgPool, signals: Signals, marks: Arc<Marks>, index: usize) -> Self {
+        Self {
+            pool,
+            signals,
+            marks,
+            index,
+        }
     }
 
     /// Writes what comes in until `shutdown`, and then what has come in before.
@@ -66,6 +74,9 @@ impl Writer {
         let appends: Vec<&Append> = batch.iter().map(|p| &p.append).collect();
         match statement::write(&self.pool, &appends).await {
             Ok(written) => {
+                if let Some(last) = written.values().max() {
+                    self.marks.note(self.index, *last);
+                }
                 self.signals.announce_append();
                 for pending in batch {
                     let last = written.get(&pending.append.aggregate_id).copied();
@@ -76,7 +87,8 @@ impl Writer {
             Err(_) => {
                 for pending in batch {
                     let outcome = self.commit_one(&pending.append).await;
-                    if outcome.is_ok() {
+                    if let Ok(last) = outcome {
+                        self.marks.note(self.index, last.unwrap_or_default());
                         self.signals.announce_append();
                     }
                     let _ = pending.reply.send(outcome);

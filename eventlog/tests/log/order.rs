@@ -6,7 +6,7 @@ use rand::RngExt as _;
 use sqlx::{PgPool, Row};
 use toolroom_eventlog::{log::Options, sequencer};
 
-use crate::support::Started;
+use crate::support::{PATIENCE, Started};
 
 /// Inserts events by hand, in transactions that dawdle and sometimes roll back: what no well-meant
 /// client does, and what a follower of `global_seq` alone would lose events to.
@@ -223,5 +223,27 @@ async fn a_time_is_the_running_maximum() {
             .await
             .unwrap();
     assert!(rows.len() == 2 && rows.iter().all(|row| row.get("is_max")));
+    app.stop().await;
+}
+
+/// Two writers commit out of the order of `global_seq`, so to wait for the highest alone is not
+/// enough.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_until_all_is_placed_finds_what_was_answered() {
+    let app = Started::new().await;
+    let client = async |client: usize| {
+        for n in 0..25 {
+            let sent = app.register(&format!("tool_{client}_{n}")).await.unwrap();
+            let placed = app.log.placed(PATIENCE).await.unwrap().expect("in time");
+            let own: Option<i64> =
+                sqlx::query_scalar("select position from event_log where global_seq = $1")
+                    .bind(sent.global_seq)
+                    .fetch_optional(&app.owner)
+                    .await
+                    .unwrap();
+            assert!(own.is_some_and(|own| own <= placed), "{own:?} <= {placed}");
+        }
+    };
+    futures::future::join_all((0..24).map(client)).await;
     app.stop().await;
 }
