@@ -114,6 +114,7 @@ pub async fn step(pool: &PgPool, limit: i64) -> Result<Step, sqlx::Error> {
         "with state as materialized (
              select position, cursor_tx, cursor_seq, floor_seq, time, hash
              from sequencer_state
+             where id
              for update skip locked
          ), batch as materialized (
              select e.*, event_digest(e) as digest
@@ -135,6 +136,11 @@ pub async fn step(pool: &PgPool, limit: i64) -> Result<Step, sqlx::Error> {
              select l.*, chain_hash(s.hash, l.position, l.digest)
                          over (order by l.position rows unbounded preceding) as hash
              from linked l, state s
+         ), last as materialized (
+             (select tx_id, global_seq from chained order by position desc limit 1)
+             union all
+             select cursor_tx, cursor_seq from state
+             limit 1
          ), logged as (
              insert into event_log
                  (position, global_seq, workspace_id, aggregate_type, aggregate_id, sequence, time, hash)
@@ -160,15 +166,12 @@ pub async fn step(pool: &PgPool, limit: i64) -> Result<Step, sqlx::Error> {
                 ) as gap,
                 exists (select from state) as held,
                 (select position from state) as before,
-                exists (
-                    select from events e
-                    where (e.tx_id, e.global_seq) > (
-                              coalesce((select tx_id from chained order by position desc limit 1),
-                                       (select cursor_tx from state)),
-                              coalesce((select global_seq from chained order by position desc limit 1),
-                                       (select cursor_seq from state)))
-                      and e.global_seq > (select floor_seq from state)
-                ) as more
+                -- ordered, so that no plan reads the whole table for it
+                (select true from events e
+                 where (e.tx_id, e.global_seq) > ((select tx_id from last), (select global_seq from last))
+                   and e.global_seq > (select floor_seq from state)
+                 order by e.tx_id, e.global_seq
+                 limit 1) is not null as more
          from (values (1)) always left join chained c on true
          order by c.position",
     )

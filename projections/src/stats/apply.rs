@@ -1,7 +1,7 @@
 //! How runs are counted.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -69,8 +69,11 @@ impl Run {
     }
 }
 
-/// How a run ended: its name, its latency's bucket and when; none if the event ends no run.
-fn outcome(change: &Event) -> Option<(&'static str, i16, Timestamp)> {
+/// How a run ended: its name, its latency's bucket and when.
+type Ended = (&'static str, i16, Timestamp);
+
+/// How a run ended; none if the event ends no run.
+fn outcome(change: &Event) -> Option<Ended> {
     match change {
         Event::Succeeded {
             duration_us, at, ..
@@ -149,8 +152,13 @@ impl Projection for Stats {
                 ended.push((event, outcome));
             }
         }
-        let jobs = ended.iter().map(|(event, _)| event.aggregate_id.as_str());
-        let runs = requests(tx, jobs.collect()).await?;
+        let mut runs = in_batch(events, &ended)?;
+        let elsewhere = ended
+            .iter()
+            .map(|(event, _)| event.aggregate_id.as_str())
+            .filter(|job| !runs.contains_key(*job))
+            .collect();
+        runs.extend(requests(tx, elsewhere).await?);
         let mut counts: BTreeMap<Key, i64> = BTreeMap::new();
         for (event, (outcome, latency, at)) in ended {
             let Some(run) = runs.get(&event.aggregate_id) else {
@@ -174,6 +182,27 @@ impl Projection for Stats {
     }
 }
 
+/// The requests that came in the batch itself, of jobs that ended in it: most of a busy log's.
+fn in_batch(
+    events: &[Arc<RecordedEvent>],
+    ended: &[(&Arc<RecordedEvent>, Ended)],
+) -> Result<HashMap<String, Run>, ApplyError> {
+    let jobs: HashSet<&str> = ended
+        .iter()
+        .map(|(event, _)| event.aggregate_id.as_str())
+        .collect();
+    let requests = events.iter().filter(|event| {
+        event.event_type == "JobRequested" && jobs.contains(event.aggregate_id.as_str())
+    });
+    let mut runs = HashMap::new();
+    for event in requests {
+        if let Some(run) = Run::of(decode(event)?) {
+            runs.insert(event.aggregate_id.clone(), run);
+        }
+    }
+    Ok(runs)
+}
+
 /// The requests of jobs, from the log itself: what a job runs never changes, so a copy would only
 /// be one more thing to keep.
 async fn requests(
@@ -185,9 +214,16 @@ async fn requests(
     }
     let jobs: Vec<&str> = jobs.into_iter().collect();
     let rows = sqlx::query(
-        "select aggregate_id, event_type, event_version, payload::text as payload
-         from events
-         where aggregate_type = 'job' and aggregate_id = any($1) and sequence = 1",
+        // The limit keeps this a look-up by the whole key, whatever is known of the table: with
+        // `= any($1)` a plan was seen that walks the index over all jobs.
+        "select e.aggregate_id, e.event_type, e.event_version, e.payload
+         from unnest($1::text[]) as job (id)
+         cross join lateral (
+             select aggregate_id, event_type, event_version, payload::text as payload
+             from events
+             where aggregate_type = 'job' and aggregate_id = job.id and sequence = 1
+             limit 1
+         ) e",
     )
     .bind(jobs)
     .fetch_all(tx)
