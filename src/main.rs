@@ -15,6 +15,10 @@ use clap::Parser as _;
 
 use crate::{cli::Cli, config::Config};
 
+/// A fifth of a request's time went into glibc's allocator (decision 54).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match start() {
         Ok(code) => code,
