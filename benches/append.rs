@@ -22,6 +22,9 @@ use toolroom_domain::{JobId, job::Job};
 use toolroom_eventlog::{command::Target, ids, log::Options, testing::TestCluster};
 
 mod support;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 use support::{WORKSPACE, argument, context, rate, request, start};
 
 fn pgbench(cluster: &TestCluster, clients: usize, time: Duration, row: &str) -> f64 {

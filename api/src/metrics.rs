@@ -91,6 +91,7 @@ pub async fn sample(metrics: Metrics, log: EventLog, shutdown: CancellationToken
         }
         metrics.0.run_upkeep();
         gauge_pool("app", log.database.pool());
+        gauge_pool("commands", log.database.commands_pool());
         gauge_pool("derived", log.database.derived_pool());
         match snapshot(log.database.derived_pool()).await {
             Ok((oldest, next)) => {

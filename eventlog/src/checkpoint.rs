@@ -102,7 +102,7 @@ impl Lease {
     ///
     /// # Errors
     /// [`Error::LeaseLost`] when another node took over.
-    pub async fn renew(&self, pool: &PgPool) -> Result<(), Error> {
+    pub async fn renew(&self, connection: &mut PgConnection) -> Result<(), Error> {
         let renewed = sqlx::query(
             "update checkpoints set lease_until = clock_timestamp() + make_interval(secs => $3)
              where follower = $1 and lease_epoch = $2",
@@ -110,7 +110,7 @@ impl Lease {
         .bind(&self.follower)
         .bind(self.epoch)
         .bind(LEASE.as_secs_f64())
-        .execute(pool)
+        .execute(connection)
         .await?;
         self.must_have_one(renewed.rows_affected())
     }
@@ -119,14 +119,14 @@ impl Lease {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn release(self, pool: &PgPool) -> Result<(), sqlx::Error> {
+    pub async fn release(self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         sqlx::query(
             "update checkpoints set holder = null, lease_until = null
              where follower = $1 and lease_epoch = $2",
         )
         .bind(&self.follower)
         .bind(self.epoch)
-        .execute(pool)
+        .execute(connection)
         .await?;
         Ok(())
     }

@@ -16,11 +16,24 @@ pub const APP_ROLE: &str = "toolroom_app";
 /// More connections than this make two cores slower, not faster.
 const DEFAULT_CONNECTIONS: u32 = 10;
 
-/// One for the sequencer, one for each follower at work; they take turns.
-const DERIVED_CONNECTIONS: u32 = 10;
+/// One that the sequencer and each follower at work keep to themselves, and some to take turns with.
+const DERIVED_CONNECTIONS: u32 = 16;
+
+/// Cores for which one batch of commands at a time is enough: on two, a second writer halves the
+/// batches and so doubles what they cost together.
+const CORES_PER_LANE: usize = 4;
+
+/// Lanes past which writers get into each other's way in the database.
+const MAX_LANES: usize = 2;
+
+/// How many batches of commands are read, and how many written, at the same time.
+pub(crate) fn lanes() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (cores / CORES_PER_LANE).clamp(1, MAX_LANES)
+}
 
 /// For how long an idle connection is taken to be alive: asking costs a round trip.
-const TRUSTED_FOR: Duration = Duration::from_secs(1);
+pub(crate) const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
 /// How long a request may wait for a connection before it is answered that the database is away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -65,6 +78,7 @@ pub fn migrations_fingerprint() -> String {
 #[derive(Clone, Debug)]
 pub struct Database {
     app: PgPool,
+    commands: PgPool,
     derived: PgPool,
     owner: PgConnectOptions,
 }
@@ -108,6 +122,8 @@ impl Database {
                 options.clone().options([("synchronous_commit", "off")]),
                 DERIVED_CONNECTIONS,
             ),
+            // A batch that is read and one that is written in each lane.
+            commands: pool(options.clone(), u32::try_from(2 * lanes()).unwrap_or(2)),
             app: pool(options, connections),
             owner,
         }
@@ -117,6 +133,20 @@ impl Database {
     /// after a crash, and for nothing else.
     pub fn derived_pool(&self) -> &PgPool {
         &self.derived
+    }
+
+    /// The connections of commands: few, so that each is warm, and none that a read could hold.
+    pub fn commands_pool(&self) -> &PgPool {
+        &self.commands
+    }
+
+    /// Closes all connections.
+    pub async fn close(&self) {
+        futures::join!(
+            self.app.close(),
+            self.commands.close(),
+            self.derived.close()
+        );
     }
 
     /// Connections under the server's role.

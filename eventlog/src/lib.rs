@@ -16,6 +16,7 @@ pub mod event;
 pub mod export;
 pub mod feed;
 pub mod ids;
+pub mod kept;
 pub mod load;
 pub mod log;
 pub mod position;

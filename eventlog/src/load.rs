@@ -4,13 +4,13 @@
 //! cost a handful instead of sixty-four.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use cqrs_es::persist::SerializedEvent;
-use sqlx::{PgPool, Row};
+use sqlx::{PgConnection, PgPool, Row};
 use tokio::sync::{mpsc, oneshot};
 
-/// Two overlap one's network with the other's work; more only split the batches.
-const LOADERS: usize = 2;
+use crate::{database::lanes, kept::Kept};
 
 /// Streams in one read.
 const BATCH: usize = 64;
@@ -40,18 +40,20 @@ struct Ask {
 /// Reads streams in batches. The tasks end with the last clone.
 #[derive(Clone, Debug)]
 pub struct Loader {
-    queues: [mpsc::Sender<Ask>; LOADERS],
+    queues: Arc<[mpsc::Sender<Ask>]>,
 }
 
 impl Loader {
     /// Starts the readers.
     pub fn start(pool: &PgPool) -> Self {
-        let queues = std::array::from_fn(|_| {
+        let queues = (0..lanes()).map(|_| {
             let (sender, receiver) = mpsc::channel(QUEUE);
-            tokio::spawn(run(pool.clone(), receiver));
+            tokio::spawn(run(Kept::new(pool), receiver));
             sender
         });
-        Self { queues }
+        Self {
+            queues: queues.collect(),
+        }
     }
 
     /// All events of one aggregate, in order; none when there is no such aggregate.
@@ -77,11 +79,14 @@ impl Loader {
     }
 }
 
-async fn run(pool: PgPool, mut asks: mpsc::Receiver<Ask>) {
+async fn run(mut connection: Kept, mut asks: mpsc::Receiver<Ask>) {
     let mut batch = Vec::with_capacity(BATCH);
     while asks.recv_many(&mut batch, BATCH).await > 0 {
-        let read = read(&pool, batch.iter().map(|ask| &ask.key)).await;
-        match read {
+        let read = match connection.get().await {
+            Ok(connection) => read(connection, batch.iter().map(|ask| &ask.key)).await,
+            Err(error) => Err(error),
+        };
+        match connection.checked(read) {
             Ok(mut streams) => {
                 // Two may ask for one stream; the last is given the original.
                 let mut left: HashMap<Key, usize> = HashMap::new();
@@ -115,7 +120,7 @@ async fn run(pool: PgPool, mut asks: mpsc::Receiver<Ask>) {
 }
 
 async fn read(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     keys: impl Iterator<Item = &Key>,
 ) -> Result<HashMap<Key, Vec<SerializedEvent>>, sqlx::Error> {
     let keys: std::collections::HashSet<&Key> = keys.collect();
@@ -133,7 +138,7 @@ async fn read(
     )
     .bind(types)
     .bind(ids)
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?;
     let keys: Vec<&Key> = keys.into_iter().collect();
     let mut streams: HashMap<Key, Vec<SerializedEvent>> = HashMap::with_capacity(keys.len());

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     CommandBus, Database, Feed, Vault,
-    append::{Appender, Marks, WRITERS, Writers},
+    append::{Appender, Marks, Writers},
     command::memory,
     sequencer,
     signal::{self, Signals},
@@ -59,9 +59,9 @@ pub struct EventLog {
 }
 
 /// Up to which mark of each writer all has its place, and where.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Placed {
-    marks: [i64; WRITERS],
+    marks: Vec<i64>,
     position: i64,
 }
 
@@ -89,7 +89,8 @@ impl EventLog {
         let digest_key = vault.digest_key().await?;
         let signals = Signals::default();
         let stop_writers = CancellationToken::new();
-        let (appender, writers) = Appender::start(&pool, &signals, &stop_writers);
+        let (appender, writers) =
+            Appender::start(database.commands_pool(), &signals, &stop_writers);
         let feed = Feed::new(database.derived_pool().clone());
         feed.refresh().await;
         let mut loops = JoinSet::new();
@@ -118,7 +119,7 @@ impl EventLog {
         let log = Self {
             marks: Arc::clone(appender.marks()),
             placed: Arc::default(),
-            bus: CommandBus::new(pool, appender, digest_key),
+            bus: CommandBus::new(&database, appender, digest_key),
             database,
             signals,
             feed,
@@ -140,7 +141,11 @@ impl EventLog {
     /// When the database does not answer.
     pub async fn placed(&self, within: Duration) -> Result<Option<i64>, sqlx::Error> {
         let marks = self.marks.all();
-        let mut placed = *self.placed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut placed = {
+            let placed = self.placed.lock().unwrap_or_else(PoisonError::into_inner);
+            placed.clone()
+        };
+        placed.marks.resize(marks.len(), 0);
         for (known, mark) in placed.marks.iter_mut().zip(marks) {
             if *known < mark {
                 let Some(position) = self.feed.position_of(mark, within).await? else {
@@ -150,11 +155,12 @@ impl EventLog {
                 placed.position = placed.position.max(position);
             }
         }
+        let position = placed.position;
         let mut kept = self.placed.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.position < placed.position {
+        if kept.position < position {
             *kept = placed;
         }
-        Ok(Some(placed.position))
+        Ok(Some(position))
     }
 }
 

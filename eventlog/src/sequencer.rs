@@ -7,10 +7,10 @@
 
 use std::time::Duration;
 
-use sqlx::{PgPool, Row};
+use sqlx::{PgExecutor, PgPool, Row};
 use tokio_util::sync::CancellationToken;
 
-use crate::{event::RecordedEvent, feed::Feed, signal::Signals};
+use crate::{event::RecordedEvent, feed::Feed, kept::Kept, signal::Signals};
 
 /// Events in one step: bounds the step's transaction, which itself holds the horizon.
 const STEP_EVENTS: i64 = 2_000;
@@ -49,8 +49,13 @@ pub struct Step {
 pub async fn run(pool: PgPool, feed: Feed, signals: Signals, shutdown: CancellationToken) {
     let mut head = feed.watch();
     let mut answered = true;
+    let mut connection = Kept::new(&pool);
     loop {
-        let pause = match step(&pool, STEP_EVENTS).await {
+        let stepped = match connection.get().await {
+            Ok(connection) => step(connection, STEP_EVENTS).await,
+            Err(error) => Err(error),
+        };
+        let pause = match connection.checked(stepped) {
             Ok(step) => {
                 answered = true;
                 let full = step.events.len() as i64 == STEP_EVENTS;
@@ -104,12 +109,12 @@ async fn idle(signals: &Signals, feed: &Feed, busy: bool, shutdown: &Cancellatio
 
 /// One step: the next events below the horizon get their places, in one statement.
 ///
-/// `pool` gives connections that commit without waiting for the disk: after a crash the same order and the
+/// `executor` commits without waiting for the disk: after a crash the same order and the
 /// same hashes come out again, since both are functions of what the appends made durable.
 ///
 /// # Errors
 /// When the database does not answer; nothing was sequenced then.
-pub async fn step(pool: &PgPool, limit: i64) -> Result<Step, sqlx::Error> {
+pub async fn step(executor: impl PgExecutor<'_>, limit: i64) -> Result<Step, sqlx::Error> {
     let rows = sqlx::query(
         "with state as materialized (
              select position, cursor_tx, cursor_seq, floor_seq, time, hash
@@ -176,7 +181,7 @@ pub async fn step(pool: &PgPool, limit: i64) -> Result<Step, sqlx::Error> {
          order by c.position",
     )
     .bind(limit)
-    .fetch_all(pool)
+    .fetch_all(executor)
     .await?;
     let Some(first) = rows.first() else {
         return Ok(Step::default());

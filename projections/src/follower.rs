@@ -10,6 +10,7 @@ use sqlx::{Connection, PgConnection, PgPool};
 use toolroom_eventlog::{
     RecordedEvent,
     checkpoint::{self, Lease},
+    kept::Kept,
 };
 
 use crate::{
@@ -102,7 +103,7 @@ impl Follower {
     /// Applies events that follow on [`Self::seen`], calling `moved` after each commit.
     pub async fn advance(
         &mut self,
-        pool: &PgPool,
+        connection: &mut Kept,
         events: &[Arc<RecordedEvent>],
         mut moved: impl FnMut(i64),
     ) -> Result<(), Stop> {
@@ -110,7 +111,12 @@ impl Follower {
         while !rest.is_empty() {
             let size = self.batch.min(rest.len());
             let began = Instant::now();
-            match self.apply(pool, &rest[..size]).await {
+            let applied = self.apply(connection, &rest[..size]).await;
+            if applied.is_err() {
+                // Whatever it was left in, its pool cleans it or throws it away.
+                connection.release();
+            }
+            match applied {
                 Ok(()) => {
                     self.adapt(size, began.elapsed());
                     rest = &rest[size..];
@@ -120,7 +126,7 @@ impl Follower {
                     if size > 1 {
                         self.batch = size / 2;
                     } else {
-                        self.bury(pool, &rest[0], &reason).await?;
+                        self.bury(connection, &rest[0], &reason).await?;
                         rest = &rest[1..];
                     }
                 }
@@ -141,18 +147,21 @@ impl Follower {
         }
     }
 
-    async fn apply(&mut self, pool: &PgPool, events: &[Arc<RecordedEvent>]) -> Result<(), Failed> {
+    async fn apply(
+        &mut self,
+        connection: &mut Kept,
+        events: &[Arc<RecordedEvent>],
+    ) -> Result<(), Failed> {
         let to = events.last().map_or(self.seen, |event| event.position);
         let relevant = self.relevant(events);
         if relevant.is_empty() {
             self.seen = to;
             if self.flushed_at.elapsed() >= FLUSH_INTERVAL {
-                self.flush(pool).await?;
+                self.flush(connection).await?;
             }
             return Ok(());
         }
-        let mut connection = pool.acquire().await?;
-        let mut tx = connection.begin().await?;
+        let mut tx = connection.get().await?.begin().await?;
         self.apply_in_tx(&mut tx, &relevant).await?;
         self.lease.move_in_tx(&mut tx, to).await?;
         tx.commit().await?;
@@ -192,7 +201,7 @@ impl Follower {
     /// Sets an event aside that cannot be applied, and holds back its aggregate.
     async fn bury(
         &mut self,
-        pool: &PgPool,
+        connection: &mut Kept,
         event: &RecordedEvent,
         reason: &str,
     ) -> Result<(), Stop> {
@@ -207,8 +216,7 @@ impl Follower {
             "set a poisonous event aside"
         );
         metrics::counter!("toolroom_dead_letters", "follower" => follower.to_owned()).increment(1);
-        let mut connection = pool.acquire().await?;
-        let mut tx = connection.begin().await?;
+        let mut tx = connection.get().await?.begin().await?;
         dead_letter::bury_in_tx(&mut tx, follower, event, reason).await?;
         self.lease.move_in_tx(&mut tx, event.position).await?;
         tx.commit().await?;
@@ -225,19 +233,19 @@ impl Follower {
     }
 
     /// Writes the checkpoint, if it moved over events that did not concern the projection.
-    pub async fn flush(&mut self, pool: &PgPool) -> Result<(), checkpoint::Error> {
+    pub async fn flush(&mut self, connection: &mut Kept) -> Result<(), checkpoint::Error> {
         if self.seen > self.lease.position() {
-            let mut connection = pool.acquire().await?;
-            self.lease.move_in_tx(&mut connection, self.seen).await?;
+            let connection = connection.get().await?;
+            self.lease.move_in_tx(connection, self.seen).await?;
             self.committed(self.seen);
         }
         Ok(())
     }
 
     /// Gives the lease up.
-    pub async fn release(mut self, pool: &PgPool) -> Result<(), checkpoint::Error> {
-        self.flush(pool).await?;
-        self.lease.release(pool).await?;
+    pub async fn release(mut self, connection: &mut Kept) -> Result<(), checkpoint::Error> {
+        self.flush(connection).await?;
+        self.lease.release(connection.get().await?).await?;
         Ok(())
     }
 }

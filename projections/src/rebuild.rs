@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use sqlx::{Connection, PgPool};
 use tokio_util::sync::CancellationToken;
-use toolroom_eventlog::{EventLog, Feed, checkpoint::Lease, feed::READ_EVENTS, ids};
+use toolroom_eventlog::{EventLog, Feed, checkpoint::Lease, feed::READ_EVENTS, ids, kept::Kept};
 
 use crate::{
     follower::{Follower, Stop},
@@ -193,12 +193,13 @@ pub(crate) async fn work(
     };
     let tables = Tables::beside(next.generation);
     let mut follower = Follower::resume(pool, Arc::clone(projection), tables, lease).await?;
+    let mut connection = Kept::new(pool);
     let limit = usize::try_from(READ_EVENTS).unwrap_or(usize::MAX);
     let mut head = feed.head().await?.position;
     let mut events = feed.read(follower.seen(), limit).await?;
     while !shutdown.is_cancelled() {
         if let Some(last) = events.last().map(|event| event.position) {
-            let advance = follower.advance(pool, &events, |position| {
+            let advance = follower.advance(&mut connection, &events, |position| {
                 progress(Progress {
                     projection: projection.name(),
                     position,
@@ -213,7 +214,7 @@ pub(crate) async fn work(
         }
         head = feed.head().await?.position;
         if head <= follower.seen() {
-            follower.flush(pool).await?;
+            follower.flush(&mut connection).await?;
             if swap(pool, feed, projection, next, &mut follower).await? {
                 return Ok(true);
             }
@@ -226,7 +227,7 @@ pub(crate) async fn work(
         feed.refresh().await;
         events = feed.read(follower.seen(), limit).await?;
     }
-    follower.release(pool).await?;
+    follower.release(&mut connection).await?;
     Ok(false)
 }
 

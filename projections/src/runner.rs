@@ -9,6 +9,7 @@ use toolroom_eventlog::{
     EventLog, Feed,
     checkpoint::{LEASE, Lease},
     feed::READ_EVENTS,
+    kept::Kept,
 };
 
 use crate::{
@@ -184,15 +185,16 @@ impl Runner {
         let mut follower = resumed.await?;
         self.shared.set_error(None);
         self.shared.hold(follower.seen());
-        let outcome = self.advance(&mut follower).await;
+        let mut connection = Kept::new(&self.pool);
+        let outcome = self.advance(&mut follower, &mut connection).await;
         self.shared.let_go();
         if outcome.is_ok() {
-            follower.release(&self.pool).await?;
+            follower.release(&mut connection).await?;
         }
         outcome
     }
 
-    async fn advance(&self, follower: &mut Follower) -> Result<(), Stop> {
+    async fn advance(&self, follower: &mut Follower, connection: &mut Kept) -> Result<(), Stop> {
         let limit = usize::try_from(READ_EVENTS).unwrap_or(usize::MAX);
         let mut head = self.feed.watch();
         let mut renewed = Instant::now();
@@ -200,8 +202,8 @@ impl Runner {
         while !self.shutdown.is_cancelled() {
             let began = Instant::now();
             if renewed.elapsed() > LEASE / 4 {
-                follower.flush(&self.pool).await?;
-                follower.lease().renew(&self.pool).await?;
+                follower.flush(connection).await?;
+                follower.lease().renew(connection.get().await?).await?;
                 renewed = began;
             }
             head.borrow_and_update();
@@ -209,12 +211,14 @@ impl Runner {
                 events = self.feed.read(follower.seen(), limit).await?;
             }
             let Some(last) = events.last().map(|event| event.position) else {
-                follower.flush(&self.pool).await?;
-                self.idle(&mut head).await;
+                follower.flush(connection).await?;
+                if !self.idle(&mut head).await {
+                    connection.release();
+                }
                 continue;
             };
             let behind = *head.borrow() > last;
-            let advance = follower.advance(&self.pool, &events, |position| {
+            let advance = follower.advance(connection, &events, |position| {
                 self.shared.moved(position);
                 self.shared.tell_lag(self.head());
             });
@@ -234,11 +238,15 @@ impl Runner {
         Ok(())
     }
 
-    async fn idle(&self, head: &mut tokio::sync::watch::Receiver<i64>) {
+    /// Waits for events; says whether any came soon.
+    async fn idle(&self, head: &mut tokio::sync::watch::Receiver<i64>) -> bool {
         tokio::select! {
-            () = self.shutdown.cancelled() => {}
-            _ = head.changed() => {}
-            () = tokio::time::sleep(POLL_INTERVAL) => self.feed.refresh().await,
+            () = self.shutdown.cancelled() => false,
+            _ = head.changed() => true,
+            () = tokio::time::sleep(POLL_INTERVAL) => {
+                self.feed.refresh().await;
+                false
+            }
         }
     }
 }

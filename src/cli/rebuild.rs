@@ -48,8 +48,7 @@ pub async fn run(config: &Config, arguments: Arguments) -> anyhow::Result<ExitCo
     output::progress_done();
     shutdown.cancel();
     tasks.finish().await;
-    log.database.pool().close().await;
-    log.database.derived_pool().close().await;
+    log.database.close().await;
     access.close().await?;
     rebuilt?;
     output::say(format_args!("rebuilt {}", arguments.name));

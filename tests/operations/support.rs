@@ -206,8 +206,7 @@ impl Log {
     pub async fn close(self) {
         self.shutdown.cancel();
         self.tasks.finish().await;
-        self.log.database.pool().close().await;
-        self.log.database.derived_pool().close().await;
+        self.log.database.close().await;
     }
 
     /// Registers a tool: one event.

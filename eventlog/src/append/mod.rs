@@ -1,6 +1,6 @@
 //! Appending: what a command wrote becomes durable, all of it or none.
 //!
-//! Commands are handed to one of two writers, which write what has gathered while the last commit
+//! Commands are handed to one of a few writers, which write what has gathered while the last commit
 //! was under way in one statement, one round trip and one flush (`writer`). An aggregate always
 //! goes to the same writer, so its commands meet in the process before they meet in the database.
 
@@ -19,10 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use toolroom_domain::ClaimChange;
 
-use crate::signal::Signals;
-
-/// Two overlap one's flush with the other's statement; more only split the batches.
-pub(crate) const WRITERS: usize = 2;
+use crate::{database::lanes, signal::Signals};
 
 /// How many commands may wait for a writer before senders are held back.
 const QUEUE: usize = 1024;
@@ -115,13 +112,14 @@ struct Pending {
 
 /// How far each writer has come: `global_seq` of its last event, 0 before its first. One writer's
 /// events get their places in the log in the order in which it wrote them; those of two need not.
-#[derive(Debug, Default)]
-pub struct Marks([AtomicI64; WRITERS]);
+#[derive(Debug)]
+pub struct Marks(Box<[AtomicI64]>);
 
 impl Marks {
     /// Those of all writers, at this moment.
-    pub fn all(&self) -> [i64; WRITERS] {
-        self.0.each_ref().map(|mark| mark.load(Ordering::Acquire))
+    pub fn all(&self) -> Vec<i64> {
+        let marks = self.0.iter();
+        marks.map(|mark| mark.load(Ordering::Acquire)).collect()
     }
 
     fn note(&self, writer: usize, global_seq: i64) {
@@ -147,12 +145,12 @@ impl Appender {
         shutdown: &CancellationToken,
     ) -> (Self, Writers) {
         let mut tasks = Writers::new();
-        let marks = Arc::<Marks>::default();
-        let writers = (0..WRITERS)
+        let lanes = lanes();
+        let marks = Arc::new(Marks((0..lanes).map(|_| AtomicI64::new(0)).collect()));
+        let writers = (0..lanes)
             .map(|index| {
                 let (sender, receiver) = mpsc::channel(QUEUE);
-                let writer =
-                    writer::Writer::new(pool.clone(), signals.clone(), Arc::clone(&marks), index);
+                let writer = writer::Writer::new(pool, signals.clone(), Arc::clone(&marks), index);
                 tasks.spawn(writer.run(receiver, shutdown.clone()));
                 sender
             })
@@ -172,7 +170,8 @@ impl Appender {
     pub async fn append(&self, append: Append) -> Appended {
         let mut hasher = DefaultHasher::new();
         append.aggregate_id.hash(&mut hasher);
-        let index = usize::try_from(hasher.finish() % WRITERS as u64).unwrap_or_default();
+        let index =
+            usize::try_from(hasher.finish() % self.writers.len() as u64).unwrap_or_default();
         let (reply, answer) = oneshot::channel();
         let pending = Pending { append, reply };
         if self.writers[index].send(pending).await.is_err() {

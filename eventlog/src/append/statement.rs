@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use sqlx::{PgPool, Row, postgres::PgRow};
+use sqlx::{PgConnection, Row, postgres::PgRow};
 use toolroom_domain::ClaimChange;
 
 use super::{Append, AppendError};
@@ -24,14 +24,17 @@ pub(super) enum Failure {
 
 /// Writes all of a batch or nothing of it, in one statement and so one transaction. No two
 /// commands of the batch are of the same aggregate.
-pub(super) async fn write(pool: &PgPool, batch: &[&Append]) -> Result<Written, Failure> {
+pub(super) async fn write(
+    connection: &mut PgConnection,
+    batch: &[&Append],
+) -> Result<Written, Failure> {
     let plain = batch
         .iter()
         .all(|a| a.record.is_none() && a.claims.is_empty());
     let rows = if plain {
-        insert_events(pool, batch).await
+        insert_events(connection, batch).await
     } else {
-        insert_all(pool, batch).await
+        insert_all(connection, batch).await
     };
     match rows {
         Ok(rows) => Ok(last_of_each(&rows)),
@@ -68,7 +71,10 @@ impl EventColumns {
     }
 }
 
-async fn insert_events(pool: &PgPool, batch: &[&Append]) -> Result<Vec<PgRow>, sqlx::Error> {
+async fn insert_events(
+    connection: &mut PgConnection,
+    batch: &[&Append],
+) -> Result<Vec<PgRow>, sqlx::Error> {
     let events = EventColumns::of(batch);
     sqlx::query(
         "insert into events
@@ -86,11 +92,14 @@ async fn insert_events(pool: &PgPool, batch: &[&Append]) -> Result<Vec<PgRow>, s
     .bind(events.event_versions)
     .bind(events.payloads)
     .bind(events.metadata)
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await
 }
 
-async fn insert_all(pool: &PgPool, batch: &[&Append]) -> Result<Vec<PgRow>, sqlx::Error> {
+async fn insert_all(
+    connection: &mut PgConnection,
+    batch: &[&Append],
+) -> Result<Vec<PgRow>, sqlx::Error> {
     let events = EventColumns::of(batch);
     let taken = ClaimColumns::of(batch, |claim| match claim {
         ClaimChange::Take { scope, key } => Some((scope, key)),
@@ -151,7 +160,7 @@ async fn insert_all(pool: &PgPool, batch: &[&Append]) -> Result<Vec<PgRow>, sqlx
     .bind(recorded.iter().map(|(_, r)| r.digest.as_slice()).collect::<Vec<_>>())
     .bind(recorded.iter().map(|(a, _)| a.aggregate_type).collect::<Vec<_>>())
     .bind(recorded.iter().map(|(a, _)| a.aggregate_id.as_str()).collect::<Vec<_>>())
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await
 }
 

@@ -13,7 +13,7 @@ use super::{
     Append, AppendError, Appended, Marks, Pending, SETTLE_WITHIN,
     statement::{self, Failure},
 };
-use crate::signal::Signals;
+use crate::{kept::Kept, signal::Signals};
 
 /// Commands in one batch: past this the statement's own time outweighs what a flush costs.
 const BATCH_COMMANDS: usize = 256;
@@ -25,16 +25,16 @@ const BATCH_BYTES: usize = 4 * 1024 * 1024;
 const CONTENTION_TRIES: usize = 5;
 
 pub(super) struct Writer {
-    pool: PgPool,
+    connection: Kept,
     signals: Signals,
     marks: Arc<Marks>,
     index: usize,
 }
 
 impl Writer {
-    pub(super) fn new(pool: PgPool, signals: Signals, marks: Arc<Marks>, index: usize) -> Self {
+    pub(super) fn new(pool: &PgPool, signals: Signals, marks: Arc<Marks>, index: usize) -> Self {
         Self {
-            pool,
+            connection: Kept::new(pool),
             signals,
             marks,
             index,
@@ -43,7 +43,7 @@ impl Writer {
 
     /// Writes what comes in until `shutdown`, and then what has come in before.
     pub(super) async fn run(
-        self,
+        mut self,
         mut incoming: mpsc::Receiver<Pending>,
         shutdown: CancellationToken,
     ) {
@@ -68,11 +68,11 @@ impl Writer {
         }
     }
 
-    async fn commit(&self, batch: Vec<Pending>) {
+    async fn commit(&mut self, batch: Vec<Pending>) {
         let started = Instant::now();
         metrics::histogram!("toolroom_append_batch_commands").record(batch.len() as f64);
         let appends: Vec<&Append> = batch.iter().map(|p| &p.append).collect();
-        match statement::write(&self.pool, &appends).await {
+        match self.write(&appends).await {
             Ok(written) => {
                 if let Some(last) = written.values().max() {
                     self.marks.note(self.index, *last);
@@ -98,9 +98,20 @@ impl Writer {
         metrics::histogram!("toolroom_append_batch_seconds").record(started.elapsed());
     }
 
+    async fn write(&mut self, batch: &[&Append]) -> Result<statement::Written, Failure> {
+        let written = match self.connection.get().await {
+            Ok(connection) => statement::write(connection, batch).await,
+            Err(_) => Err(Failure::Unknown),
+        };
+        if matches!(written, Err(Failure::Unknown)) {
+            self.connection.release();
+        }
+        written
+    }
+
     /// One command in a transaction of its own, after a batch with it in failed: only the guilty
     /// one is refused. The batch may have been committed after all, when its outcome was unknown.
-    async fn commit_one(&self, append: &Append) -> Appended {
+    async fn commit_one(&mut self, append: &Append) -> Appended {
         let deadline = Instant::now() + SETTLE_WITHIN;
         let mut contentions = 0;
         let mut delays = ExponentialBuilder::default()
@@ -110,7 +121,7 @@ impl Writer {
             .with_jitter()
             .build();
         loop {
-            match statement::write(&self.pool, &[append]).await {
+            match self.write(&[append]).await {
                 Ok(written) => return Ok(written.get(&append.aggregate_id).copied()),
                 Err(Failure::RolledBack(error)) => {
                     return match (&error, self.find(append).await) {
@@ -143,11 +154,11 @@ impl Writer {
 
     /// Looks whether this very command is in the log already: by the command id on its first
     /// event. A command without events leaves a record only, which the bus looks up.
-    async fn find(&self, append: &Append) -> Result<Option<Option<i64>>, sqlx::Error> {
+    async fn find(&mut self, append: &Append) -> Result<Option<Option<i64>>, sqlx::Error> {
         let Some(first) = append.events.first() else {
             return Ok(None);
         };
-        let row = sqlx::query(
+        let found = sqlx::query(
             "select command_id,
                     (select max(global_seq) from events l
                      where l.aggregate_type = e.aggregate_type and l.aggregate_id = e.aggregate_id
@@ -158,8 +169,9 @@ impl Writer {
         .bind(append.aggregate_type)
         .bind(&append.aggregate_id)
         .bind(first.sequence)
-        .fetch_optional(&self.pool)
-        .await?;
+        .fetch_optional(self.connection.get().await?)
+        .await;
+        let row = self.connection.checked(found)?;
         let own = row.filter(|row| {
             let command_id: Option<String> = row.get("command_id");
             command_id.as_deref() == Some(append.command_id.as_str())

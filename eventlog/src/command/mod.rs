@@ -18,6 +18,7 @@ use sqlx::{PgPool, Row};
 use toolroom_domain::{Actor, EventClaims, Owned, WorkspaceId};
 
 use crate::{
+    Database,
     append::{AppendError, Appender},
     event::Metadata,
     ids,
@@ -174,10 +175,10 @@ impl<A: Aggregate<Services = ()> + Owned + Clone + 'static> Commanded for A {}
 
 impl CommandBus {
     /// A bus that writes through `appender` and keys its request digests with `digest_key`.
-    pub fn new(pool: PgPool, appender: Appender, digest_key: hmac::Key) -> Self {
+    pub fn new(database: &Database, appender: Appender, digest_key: hmac::Key) -> Self {
         Self {
-            repository: LogRepository::new(pool.clone(), appender),
-            pool,
+            repository: LogRepository::new(database.commands_pool().clone(), appender),
+            pool: database.pool().clone(),
             digest_key: Arc::new(digest_key),
             in_flight: Arc::default(),
         }

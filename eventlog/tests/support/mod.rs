@@ -67,8 +67,7 @@ impl Started {
         self.shutdown.cancel();
         self.tasks.finish().await;
         self.owner.close().await;
-        self.log.database.pool().close().await;
-        self.log.database.derived_pool().close().await;
+        self.log.database.close().await;
     }
 
     pub async fn register(&self, name: &str) -> Result<Executed<Tool>, CommandError<tool::Error>> {

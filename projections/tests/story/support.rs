@@ -128,8 +128,7 @@ impl App {
             tasks.finish().await;
         }
         self.owner.close().await;
-        self.log.database.pool().close().await;
-        self.log.database.derived_pool().close().await;
+        self.log.database.close().await;
     }
 
     /// Waits until all that was appended is in the read models.
