@@ -22,6 +22,9 @@ const ERROR_CHARS: usize = 2_000;
 /// millisecond, and meanwhile the projection stands still.
 const RETRY_EVENTS: i64 = 50;
 
+const COLUMNS: &str =
+    "select id, follower, position, error, attempts, aggregate_type, aggregate_id, at";
+
 /// A poisonous event, and what it holds back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeadLetter {
@@ -144,7 +147,7 @@ pub(crate) async fn hold_in_tx(
     Ok(())
 }
 
-/// The poisonous events of a workspace, in the order in which they were set aside.
+/// The poisonous events of a workspace, the one that was set aside last first.
 pub(crate) async fn list(
     pool: &PgPool,
     workspace: WorkspaceId,
@@ -160,14 +163,13 @@ pub(crate) async fn list(
             .push(")");
     };
     let rows = read::fetch(pool, || {
-        let mut sql = Statement::new(
-            "select id, follower, position, error, attempts, aggregate_type, aggregate_id, at",
-        );
+        let mut sql = Statement::new(COLUMNS);
         filter(&mut sql);
         if let Some(after) = page.after {
-            sql.push(" and id > ").push_bind(after);
+            sql.push(" and id < ").push_bind(after);
         }
-        sql.push(" order by id limit ").push_bind(page.limit() + 1);
+        sql.push(" order by id desc limit ")
+            .push_bind(page.limit() + 1);
         sql
     })
     .await?;
@@ -188,22 +190,19 @@ pub(crate) async fn list(
     Ok(Page::cut(rows, page, total))
 }
 
-/// To which projection and aggregate a workspace's dead letter belongs.
+/// A workspace's dead letter.
 pub(crate) async fn find(
     pool: &PgPool,
     workspace: WorkspaceId,
     id: i64,
-) -> Result<Option<(String, (String, String))>, sqlx::Error> {
-    let row = sqlx::query(
-        "select follower, aggregate_type, aggregate_id from dead_letters
-         where id = $1 and workspace_id = $2",
-    )
-    .bind(id)
-    .bind(workspace.to_string())
-    .fetch_optional(pool)
-    .await?;
-    row.map(|row| Ok((row.try_get(0)?, (row.try_get(1)?, row.try_get(2)?))))
-        .transpose()
+) -> Result<Option<DeadLetter>, sqlx::Error> {
+    let mut sql = Statement::new(COLUMNS);
+    sql.push(" from dead_letters where error is not null and id = ")
+        .push_bind(id);
+    sql.push(" and workspace_id = ")
+        .push_bind(workspace.to_string());
+    let row = sql.build().fetch_optional(pool).await?;
+    row.as_ref().map(DeadLetter::read).transpose()
 }
 
 /// Applies what an aggregate has set aside, in order, until nothing is left or one still does not
@@ -213,7 +212,7 @@ pub(crate) async fn retry(
     pool: &PgPool,
     feed: &Feed,
     projection: &dyn Projection,
-    aggregate: &(String, String),
+    letter: &DeadLetter,
 ) -> Result<(), RetryError> {
     loop {
         let mut connection = pool.acquire().await?;
@@ -229,8 +228,8 @@ pub(crate) async fn retry(
              order by position limit $4",
         )
         .bind(projection.name())
-        .bind(&aggregate.0)
-        .bind(&aggregate.1)
+        .bind(&letter.aggregate_type)
+        .bind(&letter.aggregate_id)
         .bind(RETRY_EVENTS)
         .fetch_all(&mut *tx)
         .await?;

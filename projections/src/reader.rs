@@ -338,7 +338,8 @@ impl Reader {
         Ok(())
     }
 
-    /// The events of a workspace that projections cannot apply.
+    /// The events of a workspace that projections cannot apply, the one that was set aside last
+    /// first.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -355,8 +356,8 @@ impl Reader {
         dead_letter::list(&self.pool, workspace, &names, page).await
     }
 
-    /// Applies a dead letter, and then what waits behind it, in order; to be called once whatever
-    /// was wrong is mended.
+    /// Applies a dead letter, and then what waits behind it, in order, and gives the letter as it
+    /// was; to be called once whatever was wrong is mended.
     ///
     /// # Errors
     /// When there is no such dead letter, or one of the events does not fit still.
@@ -364,11 +365,12 @@ impl Reader {
         &self,
         workspace: WorkspaceId,
         id: i64,
-    ) -> Result<(), RetryError> {
+    ) -> Result<DeadLetter, RetryError> {
         let found = dead_letter::find(&self.derived, workspace, id).await?;
-        let (name, aggregate) = found.ok_or(RetryError::NotFound)?;
-        let shared = self.find(&name).ok_or(RetryError::NotFound)?;
+        let letter = found.ok_or(RetryError::NotFound)?;
+        let shared = self.find(&letter.projection).ok_or(RetryError::NotFound)?;
         let projection = shared.projection().as_ref();
-        dead_letter::retry(&self.derived, &self.feed, projection, &aggregate).await
+        dead_letter::retry(&self.derived, &self.feed, projection, &letter).await?;
+        Ok(letter)
     }
 }

@@ -241,7 +241,7 @@ impl SystemQuery {
         Ok(told)
     }
 
-    /// The events that projections cannot apply.
+    /// The events that projections cannot apply, newest first.
     #[graphql(complexity = "cost(first, 20, child_complexity)")]
     async fn dead_letters(
         &self,

@@ -86,7 +86,7 @@ pub async fn rebuild(state: &AppState, name: &str) -> Result<ProjectionStatus, A
         .ok_or_else(|| ApiError::not_found(format!("there is no projection `{name}`")))
 }
 
-/// The events that projections cannot apply.
+/// The events that projections cannot apply, newest first.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -107,21 +107,6 @@ pub async fn retry_dead_letter(
     ctx: &RequestContext,
     id: i64,
 ) -> Result<DeadLetter, ApiError> {
-    // Listed by id, so it is the first after the id before it.
-    let page = PageRequest {
-        first: 1,
-        after: Some(id.saturating_sub(1)),
-        with_total: false,
-    };
-    let found = state.projections.dead_letters(ctx.workspace, &page).await?;
-    let letter = found
-        .rows
-        .into_iter()
-        .find(|letter| letter.id == id)
-        .ok_or(toolroom_projections::RetryError::NotFound)?;
-    state
-        .projections
-        .retry_dead_letter(ctx.workspace, id)
-        .await?;
-    Ok(letter)
+    let projections = &state.projections;
+    Ok(projections.retry_dead_letter(ctx.workspace, id).await?)
 }

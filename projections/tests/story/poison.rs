@@ -156,6 +156,31 @@ async fn a_poisonous_event_holds_its_own_aggregate_back_and_no_other() {
 }
 
 #[tokio::test]
+async fn the_newest_dead_letter_comes_first() {
+    let (app, _broken) = broken().await;
+    let mut sick = Vec::new();
+    for name in ["first", "second", "third"] {
+        let tool = app.register(name).await;
+        app.toggle(tool, false).await;
+        app.settled().await;
+        sick.push(tool.to_string());
+    }
+    sick.reverse();
+    let mut page = PageRequest::first(2);
+    let mut seen = Vec::new();
+    loop {
+        let letters = app.reader().dead_letters(WORKSPACE, &page).await.unwrap();
+        page.after = letters.rows.last().map(|letter| letter.id);
+        seen.extend(letters.rows.into_iter().map(|letter| letter.aggregate_id));
+        if !letters.has_next {
+            break;
+        }
+    }
+    assert_eq!(seen, sick);
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn a_retry_while_events_pour_in_loses_and_swaps_none() {
     let (app, broken) = broken().await;
     let sick = app.register("sick").await;
