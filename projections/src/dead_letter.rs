@@ -4,9 +4,10 @@ use std::{collections::HashSet, sync::Arc};
 
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTimestamp;
+use serde::{Deserialize, Serialize};
 use sqlx::{Connection, PgConnection, PgPool, Row, postgres::PgRow};
 use toolroom_domain::WorkspaceId;
-use toolroom_eventlog::{Feed, RecordedEvent, checkpoint::Lease};
+use toolroom_eventlog::{Feed, RecordedEvent, checkpoint::Lease, command::Receipt};
 
 use crate::{
     generation,
@@ -22,11 +23,14 @@ const ERROR_CHARS: usize = 2_000;
 /// millisecond, and meanwhile the projection stands still.
 const RETRY_EVENTS: i64 = 50;
 
+/// What is told of an event before which a retry has stopped, or is at this moment.
+const INTERRUPTED: &str = "a retry has come up to this event; if none is at work, retry it";
+
 const COLUMNS: &str =
     "select id, follower, position, error, attempts, aggregate_type, aggregate_id, at";
 
 /// A poisonous event, and what it holds back.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeadLetter {
     /// By which it is retried.
     pub id: i64,
@@ -208,11 +212,15 @@ pub(crate) async fn find(
 /// Applies what an aggregate has set aside, in order, until nothing is left or one still does not
 /// fit. The projection may run meanwhile: each transaction fences its follower off, which then
 /// learns anew what is held back.
+///
+/// The letter stands for the first event that is not applied yet, whichever that has come to be:
+/// so what waits can be seen and retried still when one of them does not fit, or the process dies.
 pub(crate) async fn retry(
     pool: &PgPool,
     feed: &Feed,
     projection: &dyn Projection,
     letter: &DeadLetter,
+    receipt: Option<Receipt>,
 ) -> Result<(), RetryError> {
     loop {
         let mut connection = pool.acquire().await?;
@@ -222,7 +230,7 @@ pub(crate) async fn retry(
         let installed = installed
             .filter(|installed| installed.version == projection.version())
             .ok_or_else(|| RetryError::OtherVersion(projection.name().to_owned()))?;
-        let letters: Vec<(i64, i64)> = sqlx::query_as(
+        let waiting: Vec<(i64, i64)> = sqlx::query_as(
             "select id, position from dead_letters
              where follower = $1 and aggregate_type = $2 and aggregate_id = $3
              order by position limit $4",
@@ -230,35 +238,61 @@ pub(crate) async fn retry(
         .bind(projection.name())
         .bind(&letter.aggregate_type)
         .bind(&letter.aggregate_id)
-        .bind(RETRY_EVENTS)
+        .bind(RETRY_EVENTS + 1)
         .fetch_all(&mut *tx)
         .await?;
-        if letters.is_empty() {
-            return Ok(());
+        // Another retry, or a rebuild, may have been quicker.
+        if waiting.first().is_none_or(|(id, _)| *id != letter.id) {
+            return Err(RetryError::NotFound);
         }
         let tables = Tables::serving(installed.generation);
-        for (id, position) in letters {
-            let applied = apply_one(&mut tx, feed, projection, &tables, position).await;
-            let Err(error) = applied else {
-                sqlx::query("delete from dead_letters where id = $1")
-                    .bind(id)
-                    .execute(&mut *tx)
-                    .await?;
-                continue;
-            };
-            let reason = error.into_poison()?;
-            sqlx::query(
-                "update dead_letters set error = $2, attempts = attempts + 1 where id = $1",
-            )
-            .bind(id)
-            .bind(cut(&reason))
-            .execute(&mut *tx)
-            .await?;
+        let mut applied = 0;
+        let mut poison = None;
+        for (_, position) in waiting.iter().take(RETRY_EVENTS as usize) {
+            let one = apply_one(&mut tx, feed, projection, &tables, *position).await;
+            if let Err(error) = one {
+                poison = Some(error.into_poison()?);
+                break;
+            }
+            applied += 1;
+        }
+        let Some(&(next, position)) = waiting.get(applied) else {
+            forget(&mut tx, &waiting).await?;
+            if let Some(receipt) = receipt {
+                receipt.keep_in_tx(&mut tx, letter).await?;
+            }
             tx.commit().await?;
+            return Ok(());
+        };
+        if next != letter.id {
+            forget(&mut tx, &waiting[1..=applied]).await?;
+        }
+        sqlx::query(
+            "update dead_letters
+             set position = $2, error = $3,
+                 attempts = case when position = $2 then attempts else 0 end + $4
+             where id = $1",
+        )
+        .bind(letter.id)
+        .bind(position)
+        .bind(poison.as_deref().map_or(INTERRUPTED.to_owned(), cut))
+        .bind(i32::from(poison.is_some()))
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        if let Some(reason) = poison {
             return Err(RetryError::StillPoisonous { position, reason });
         }
-        tx.commit().await?;
     }
+}
+
+async fn forget(tx: &mut PgConnection, letters: &[(i64, i64)]) -> Result<(), sqlx::Error> {
+    let ids: Vec<i64> = letters.iter().map(|(id, _)| *id).collect();
+    sqlx::query("delete from dead_letters where id = any($1)")
+        .bind(ids)
+        .execute(tx)
+        .await?;
+    Ok(())
 }
 
 /// Applies one event in a savepoint, so that its failure leaves the transaction whole.

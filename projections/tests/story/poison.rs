@@ -128,7 +128,10 @@ async fn a_poisonous_event_holds_its_own_aggregate_back_and_no_other() {
     );
 
     // As long as nothing is mended, a retry changes nothing but the count.
-    let still = app.reader().retry_dead_letter(WORKSPACE, letter.id).await;
+    let still = app
+        .reader()
+        .retry_dead_letter(WORKSPACE, letter.id, None)
+        .await;
     assert!(
         matches!(still, Err(RetryError::StillPoisonous { position: 3, .. })),
         "{still:?}"
@@ -142,7 +145,7 @@ async fn a_poisonous_event_holds_its_own_aggregate_back_and_no_other() {
 
     broken.store(false, Ordering::SeqCst);
     app.reader()
-        .retry_dead_letter(WORKSPACE, letter.id)
+        .retry_dead_letter(WORKSPACE, letter.id, None)
         .await
         .unwrap();
     assert_eq!(notes(&app, sick).await, "1 2 3 4");
@@ -150,8 +153,52 @@ async fn a_poisonous_event_holds_its_own_aggregate_back_and_no_other() {
     app.settled().await;
     assert_eq!(notes(&app, sick).await, "1 2 3 4 5");
     assert_eq!(state(&app).await, ProjectionState::Running);
-    let gone = app.reader().retry_dead_letter(WORKSPACE, letter.id).await;
+    let gone = app
+        .reader()
+        .retry_dead_letter(WORKSPACE, letter.id, None)
+        .await;
     assert!(matches!(gone, Err(RetryError::NotFound)));
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_retry_that_stops_halfway_can_be_gone_on_with() {
+    let (app, broken) = broken().await;
+    let sick = app.register("sick").await;
+    for active in [false, true, false] {
+        app.toggle(sick, active).await;
+    }
+    app.settled().await;
+    broken.store(false, Ordering::SeqCst);
+    sqlx::query(
+        "alter table projections.notes add constraint no_fourth check (seen not like '%4')",
+    )
+    .execute(&app.owner)
+    .await
+    .unwrap();
+    let page = PageRequest::first(10);
+    let before = app.reader().dead_letters(WORKSPACE, &page).await.unwrap();
+    let id = before.rows[0].id;
+    let still = app.reader().retry_dead_letter(WORKSPACE, id, None).await;
+    assert!(
+        matches!(still, Err(RetryError::StillPoisonous { position: 4, .. })),
+        "{still:?}"
+    );
+    assert_eq!(notes(&app, sick).await, "1 2 3");
+    let after = app.reader().dead_letters(WORKSPACE, &page).await.unwrap();
+    let [letter] = after.rows.as_slice() else {
+        panic!("the letter stands for the event before which the retry stopped: {after:?}");
+    };
+    assert_eq!((letter.id, letter.position, letter.attempts), (id, 4, 1));
+    assert!(letter.error.contains("no_fourth"), "{}", letter.error);
+
+    sqlx::query("alter table projections.notes drop constraint no_fourth")
+        .execute(&app.owner)
+        .await
+        .unwrap();
+    let retried = app.reader().retry_dead_letter(WORKSPACE, id, None).await;
+    assert_eq!(&retried.unwrap(), letter);
+    assert_eq!(notes(&app, sick).await, "1 2 3 4");
     app.stop().await;
 }
 
@@ -199,7 +246,7 @@ async fn a_retry_while_events_pour_in_loses_and_swaps_none() {
             .await
             .unwrap();
         app.reader()
-            .retry_dead_letter(WORKSPACE, letters.rows[0].id)
+            .retry_dead_letter(WORKSPACE, letters.rows[0].id, None)
             .await
             .unwrap();
     };
