@@ -25,13 +25,16 @@ const TAIL_BYTES: usize = 32 * 1024 * 1024;
 /// Events that one read returns at the most.
 pub const READ_EVENTS: i64 = 5_000;
 
-/// Bytes after which one read ends, however few events it has: inputs of a megabyte each must not
-/// fill the memory by the thousand.
-const READ_BYTES: i64 = 4 * 1024 * 1024;
+/// Bytes after which one read, or one step of the sequencer, ends, however few events it has:
+/// inputs of a megabyte each must not fill the memory by the thousand.
+pub(crate) const READ_BYTES: i64 = 4 * 1024 * 1024;
 
-/// By how much a compressed payload is assumed to be larger than it is stored. What is sealed does
-/// not compress; definitions of tools do, by three to ten.
-const ASSUMED_COMPRESSION: i32 = 10;
+/// The size in SQL of the payload of the event `e`: as stored, which costs no look at the value
+/// itself. One that is compressed is assumed to be ten times as large; what is sealed does not
+/// compress, definitions of tools do, by three to ten.
+pub(crate) const PAYLOAD_BYTES: &str = "case when pg_column_compression(e.payload) is null
+     then pg_column_size(e.payload)::bigint
+     else pg_column_size(e.payload)::bigint * 10 end";
 
 /// Events of another node that are taken into the tail at once.
 const REFRESH_EVENTS: i64 = 2_000;
@@ -177,7 +180,7 @@ impl Feed {
     }
 
     async fn select(&self, after: i64, limit: i64) -> Result<Vec<RecordedEvent>, sqlx::Error> {
-        let rows = sqlx::query(
+        let sql = format!(
             "select position, global_seq, workspace_id, aggregate_type, aggregate_id, sequence,
                     time, hash, event_type, event_version, payload::text as payload,
                     metadata::text as metadata, recorded_at
@@ -185,10 +188,7 @@ impl Feed {
                  select l.position, l.global_seq, l.workspace_id, l.aggregate_type,
                         l.aggregate_id, l.sequence, l.time, l.hash, e.event_type,
                         e.event_version, e.payload, e.metadata, e.recorded_at,
-                        -- sizes as stored, which cost no look at the values themselves
-                        sum(case when pg_column_compression(e.payload) is null
-                                 then pg_column_size(e.payload)
-                                 else pg_column_size(e.payload) * $4 end)
+                        sum({PAYLOAD_BYTES})
                             over (order by l.position rows between unbounded preceding
                                                                and 1 preceding) as before
                  from event_log l
@@ -196,13 +196,13 @@ impl Feed {
                  where l.position > $1 and l.position <= $1 + $2
              ) sized
              where coalesce(before, 0) < $3
-             order by position",
-        )
-        .bind(after)
-        .bind(limit)
-        .bind(READ_BYTES)
-        .bind(ASSUMED_COMPRESSION)
-        .fetch(&self.pool);
+             order by position"
+        );
+        let rows = sqlx::query(&sql)
+            .bind(after)
+            .bind(limit)
+            .bind(READ_BYTES)
+            .fetch(&self.pool);
         rows.and_then(async |row| RecordedEvent::from_row(&row))
             .try_collect()
             .await
