@@ -303,12 +303,10 @@ async fn apply_one(
     tables: &Tables,
     position: i64,
 ) -> Result<(), ApplyError> {
-    let event = feed.event(position).await?;
-    let event = event.ok_or(sqlx::Error::RowNotFound)?;
+    let mut events = feed.read_in_tx(tx, position - 1, 1).await?;
+    let event = events.pop().ok_or(sqlx::Error::RowNotFound)?;
     let mut savepoint = tx.begin().await?;
-    projection
-        .apply(&mut savepoint, tables, &[Arc::new(event)])
-        .await?;
+    projection.apply(&mut savepoint, tables, &[event]).await?;
     savepoint.commit().await?;
     Ok(())
 }

@@ -265,7 +265,7 @@ async fn swap(
     }
     if ahead > 0 {
         let limit = usize::try_from(ahead).unwrap_or(0);
-        let events = feed.read(follower.seen(), limit).await?;
+        let events = feed.read_in_tx(&mut tx, follower.seen(), limit).await?;
         let complete = events.last().is_some_and(|last| last.position == serving);
         let relevant = follower.relevant(&events);
         // Poison, or events too large for one read: the follower deals with both, and comes again.

@@ -8,9 +8,9 @@ use std::sync::{
 use async_trait::async_trait;
 use sqlx::PgConnection;
 use toolroom_domain::ToolId;
-use toolroom_eventlog::RecordedEvent;
+use toolroom_eventlog::{Database, Feed, RecordedEvent};
 use toolroom_projections::{
-    ApplyError, PageRequest, Projection, ProjectionState, RetryError, Tables,
+    ApplyError, PageRequest, Projection, ProjectionState, Reader, RetryError, Tables,
 };
 
 use crate::support::{App, PATIENCE, WORKSPACE};
@@ -199,6 +199,35 @@ async fn a_retry_that_stops_halfway_can_be_gone_on_with() {
     let retried = app.reader().retry_dead_letter(WORKSPACE, id, None).await;
     assert_eq!(&retried.unwrap(), letter);
     assert_eq!(notes(&app, sick).await, "1 2 3 4");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_retry_makes_do_with_one_connection() {
+    let (app, broken) = broken().await;
+    let sick = app.register("sick").await;
+    app.toggle(sick, false).await;
+    app.settled().await;
+    broken.store(false, Ordering::SeqCst);
+    // Another node, which has not seen the events: it reads them from the database.
+    let mut elsewhere = app.log.clone();
+    elsewhere.database = Database::connect_lazy(app.log.database.owner_options().clone());
+    elsewhere.feed = Feed::new(elsewhere.database.derived_pool().clone());
+    let notebook: Arc<dyn Projection> = Arc::new(Notebook { broken });
+    let reader = Reader::new(&elsewhere, vec![notebook]);
+    let page = PageRequest::first(1);
+    let letters = reader.dead_letters(WORKSPACE, &page).await.unwrap();
+    let pool = elsewhere.database.derived_pool();
+    let mut taken = Vec::new();
+    for _ in 1..pool.options().get_max_connections() {
+        taken.push(pool.acquire().await.unwrap());
+    }
+    let retried = reader.retry_dead_letter(WORKSPACE, letters.rows[0].id, None);
+    retried.await.unwrap();
+    assert_eq!(notes(&app, sick).await, "1 2");
+    drop(taken);
+    elsewhere.database.pool().close().await;
+    pool.close().await;
     app.stop().await;
 }
 
