@@ -118,6 +118,25 @@ impl ApiError {
         }
     }
 
+    /// Why a command had no effect; `refused` tells of the refusals of what it acts on.
+    pub(crate) fn of_command<E: std::error::Error>(
+        error: CommandError<E>,
+        refused: impl FnOnce(E) -> Self,
+    ) -> Self {
+        let message = error.to_string();
+        match error {
+            CommandError::Refused(refusal) => refused(refusal),
+            CommandError::NotFound => Self::not_found(message),
+            CommandError::NameTaken { .. } => Self::new(ErrorCode::Conflict, message),
+            CommandError::IdempotencyConflict => Self::new(ErrorCode::IdempotencyConflict, message),
+            CommandError::Contended | CommandError::Unavailable => Self::not_yet(message),
+            CommandError::Internal(cause) => Self {
+                cause: Some(Arc::from(cause)),
+                ..Self::new(ErrorCode::InternalError, "internal error")
+            },
+        }
+    }
+
     /// Suggests the names among `known` that are most like `unknown`.
     #[must_use]
     pub fn with_candidates_for(
@@ -253,20 +272,9 @@ impl Absence for job::Error {
 
 impl<E: Absence> From<CommandError<E>> for ApiError {
     fn from(error: CommandError<E>) -> Self {
-        let message = error.to_string();
         match error {
-            CommandError::Refused(refusal) => Self::refused(&refusal),
             CommandError::NotFound => Self::refused(&E::absent()),
-            CommandError::NameTaken { .. } => Self::new(ErrorCode::Conflict, message),
-            CommandError::IdempotencyConflict => Self::new(ErrorCode::IdempotencyConflict, message),
-            CommandError::Contended | CommandError::Unavailable => Self {
-                retry_after_ms: Some(RETRY_AFTER_MS),
-                ..Self::new(ErrorCode::ServiceUnavailable, message)
-            },
-            CommandError::Internal(cause) => Self {
-                cause: Some(Arc::from(cause)),
-                ..Self::new(ErrorCode::InternalError, "internal error")
-            },
+            other => Self::of_command(other, |refusal| Self::refused(&refusal)),
         }
     }
 }
@@ -313,6 +321,7 @@ impl From<RebuildError> for ApiError {
             RebuildError::Unknown { .. } => Self::not_found(message),
             RebuildError::Interrupted => Self::not_yet(message),
             RebuildError::Stopped { .. } => Self::internal(error),
+            RebuildError::Database(error) => error.into(),
         }
     }
 }

@@ -6,6 +6,8 @@ mod bad_input;
 mod jobs;
 #[path = "graphql/live.rs"]
 mod live;
+#[path = "graphql/operators.rs"]
+mod operators;
 mod support;
 #[path = "graphql/tools.rs"]
 mod tools;

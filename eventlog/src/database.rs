@@ -100,6 +100,9 @@ impl Database {
             ("statement_timeout", "30s"),
             ("lock_timeout", "10s"),
             ("idle_in_transaction_session_timeout", "30s"),
+            // Without statistics the planner overrates our statements, and compiles each anew:
+            // a second for a step of the sequencer that takes 30 ms.
+            ("jit", "off"),
         ]);
         let pool = |options, connections| {
             PgPoolOptions::new()

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx};
-use sqlx::{PgPool, Row};
+use sqlx::{PgConnection, PgExecutor, PgPool, Row};
 use tokio::sync::watch;
 use toolroom_domain::WorkspaceId;
 
@@ -25,13 +25,16 @@ const TAIL_BYTES: usize = 32 * 1024 * 1024;
 /// Events that one read returns at the most.
 pub const READ_EVENTS: i64 = 5_000;
 
-/// Bytes after which one read ends, however few events it has: inputs of a megabyte each must not
-/// fill the memory by the thousand.
-const READ_BYTES: i64 = 4 * 1024 * 1024;
+/// Bytes after which one read, or one step of the sequencer, ends, however few events it has:
+/// inputs of a megabyte each must not fill the memory by the thousand.
+pub(crate) const READ_BYTES: i64 = 4 * 1024 * 1024;
 
-/// By how much a compressed payload is assumed to be larger than it is stored. What is sealed does
-/// not compress; definitions of tools do, by three to ten.
-const ASSUMED_COMPRESSION: i32 = 10;
+/// The size in SQL of the payload of the event `e`: as stored, which costs no look at the value
+/// itself. One that is compressed is assumed to be ten times as large; what is sealed does not
+/// compress, definitions of tools do, by three to ten.
+pub(crate) const PAYLOAD_BYTES: &str = "case when pg_column_compression(e.payload) is null
+     then pg_column_size(e.payload)::bigint
+     else pg_column_size(e.payload)::bigint * 10 end";
 
 /// Events of another node that are taken into the tail at once.
 const REFRESH_EVENTS: i64 = 2_000;
@@ -137,7 +140,7 @@ impl Feed {
             } else {
                 known
             };
-            match self.select(after, REFRESH_EVENTS).await {
+            match select(&self.pool, after, REFRESH_EVENTS).await {
                 Ok(events) if events.is_empty() => return,
                 Ok(events) => self.push(events),
                 Err(error) => {
@@ -163,49 +166,32 @@ impl Feed {
         position: i64,
         limit: usize,
     ) -> Result<Vec<Arc<RecordedEvent>>, sqlx::Error> {
-        let cached = self
-            .tail
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .after(position, limit);
-        if let Some(events) = cached {
-            return Ok(events);
+        match self.cached(position, limit) {
+            Some(events) => Ok(events),
+            None => select_shared(&self.pool, position, limit).await,
         }
-        let limit = i64::try_from(limit).unwrap_or(READ_EVENTS).min(READ_EVENTS);
-        let events = self.select(position, limit).await?;
-        Ok(events.into_iter().map(Arc::new).collect())
     }
 
-    async fn select(&self, after: i64, limit: i64) -> Result<Vec<RecordedEvent>, sqlx::Error> {
-        let rows = sqlx::query(
-            "select position, global_seq, workspace_id, aggregate_type, aggregate_id, sequence,
-                    time, hash, event_type, event_version, payload::text as payload,
-                    metadata::text as metadata, recorded_at
-             from (
-                 select l.position, l.global_seq, l.workspace_id, l.aggregate_type,
-                        l.aggregate_id, l.sequence, l.time, l.hash, e.event_type,
-                        e.event_version, e.payload, e.metadata, e.recorded_at,
-                        -- sizes as stored, which cost no look at the values themselves
-                        sum(case when pg_column_compression(e.payload) is null
-                                 then pg_column_size(e.payload)
-                                 else pg_column_size(e.payload) * $4 end)
-                            over (order by l.position rows between unbounded preceding
-                                                               and 1 preceding) as before
-                 from event_log l
-                 join events e using (aggregate_type, aggregate_id, sequence)
-                 where l.position > $1 and l.position <= $1 + $2
-             ) sized
-             where coalesce(before, 0) < $3
-             order by position",
-        )
-        .bind(after)
-        .bind(limit)
-        .bind(READ_BYTES)
-        .bind(ASSUMED_COMPRESSION)
-        .fetch(&self.pool);
-        rows.and_then(async |row| RecordedEvent::from_row(&row))
-            .try_collect()
-            .await
+    /// As [`Self::read`], over the caller's connection: whoever waits for a second connection
+    /// while holding one can wait for ever.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn read_in_tx(
+        &self,
+        tx: &mut PgConnection,
+        position: i64,
+        limit: usize,
+    ) -> Result<Vec<Arc<RecordedEvent>>, sqlx::Error> {
+        match self.cached(position, limit) {
+            Some(events) => Ok(events),
+            None => select_shared(tx, position, limit).await,
+        }
+    }
+
+    fn cached(&self, position: i64, limit: usize) -> Option<Vec<Arc<RecordedEvent>>> {
+        let tail = self.tail.read().unwrap_or_else(PoisonError::into_inner);
+        tail.after(position, limit)
     }
 
     /// The events of one kind of aggregate in one workspace up to `to`: what a
@@ -271,7 +257,7 @@ impl Feed {
     /// # Errors
     /// When the database does not answer.
     pub async fn event(&self, position: i64) -> Result<Option<RecordedEvent>, sqlx::Error> {
-        Ok(self.select(position - 1, 1).await?.into_iter().next())
+        Ok(select(&self.pool, position - 1, 1).await?.pop())
     }
 
     /// The hash before the event at `position`: the chain's seed for the first.
@@ -372,4 +358,47 @@ impl Feed {
             .find(|event| event.global_seq == global_seq)
             .map(|event| event.position)
     }
+}
+
+async fn select_shared(
+    executor: impl PgExecutor<'_>,
+    after: i64,
+    limit: usize,
+) -> Result<Vec<Arc<RecordedEvent>>, sqlx::Error> {
+    let limit = i64::try_from(limit).unwrap_or(READ_EVENTS).min(READ_EVENTS);
+    let events = select(executor, after, limit).await?;
+    Ok(events.into_iter().map(Arc::new).collect())
+}
+
+async fn select(
+    executor: impl PgExecutor<'_>,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<RecordedEvent>, sqlx::Error> {
+    let sql = format!(
+        "select position, global_seq, workspace_id, aggregate_type, aggregate_id, sequence,
+                time, hash, event_type, event_version, payload::text as payload,
+                metadata::text as metadata, recorded_at
+         from (
+             select l.position, l.global_seq, l.workspace_id, l.aggregate_type,
+                    l.aggregate_id, l.sequence, l.time, l.hash, e.event_type,
+                    e.event_version, e.payload, e.metadata, e.recorded_at,
+                    sum({PAYLOAD_BYTES})
+                        over (order by l.position rows between unbounded preceding
+                                                           and 1 preceding) as before
+             from event_log l
+             join events e using (aggregate_type, aggregate_id, sequence)
+             where l.position > $1 and l.position <= $1 + $2
+         ) sized
+         where coalesce(before, 0) < $3
+         order by position"
+    );
+    let rows = sqlx::query(&sql)
+        .bind(after)
+        .bind(limit)
+        .bind(READ_BYTES)
+        .fetch(executor);
+    rows.and_then(async |row| RecordedEvent::from_row(&row))
+        .try_collect()
+        .await
 }

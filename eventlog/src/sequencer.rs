@@ -10,9 +10,15 @@ use std::time::Duration;
 use sqlx::{PgExecutor, PgPool, Row};
 use tokio_util::sync::CancellationToken;
 
-use crate::{event::RecordedEvent, feed::Feed, kept::Kept, signal::Signals};
+use crate::{
+    event::RecordedEvent,
+    feed::{Feed, PAYLOAD_BYTES, READ_BYTES},
+    kept::Kept,
+    signal::Signals,
+};
 
-/// Events in one step: bounds the step's transaction, which itself holds the horizon.
+/// Events in one step, which ends before if they are large: bounds the step's transaction, which
+/// itself holds the horizon.
 const STEP_EVENTS: i64 = 2_000;
 
 /// Between steps under load: events that come in meanwhile share a step, which saves more
@@ -35,6 +41,8 @@ pub struct Step {
     pub events: Vec<RecordedEvent>,
     /// Whether committed events remain, be it above the horizon or past the step's size.
     pub more: bool,
+    /// Whether the step's size kept events below the horizon out of it.
+    pub full: bool,
     /// Whether another node was at it.
     pub busy: bool,
     /// How many of the events do not follow on their aggregate's one before: a fault to be
@@ -58,7 +66,6 @@ pub async fn run(pool: PgPool, feed: Feed, signals: Signals, shutdown: Cancellat
         let pause = match connection.checked(stepped) {
             Ok(step) => {
                 answered = true;
-                let full = step.events.len() as i64 == STEP_EVENTS;
                 let progressed = !step.events.is_empty();
                 let elsewhere =
                     step.position - step.events.len() as i64 > *head.borrow_and_update();
@@ -67,7 +74,7 @@ pub async fn run(pool: PgPool, feed: Feed, signals: Signals, shutdown: Cancellat
                 } else {
                     feed.push(step.events);
                 }
-                match (full, step.more) {
+                match (step.full, step.more) {
                     (true, _) => None,
                     (false, true) => Some(HORIZON_INTERVAL),
                     (false, false) if progressed => Some(STEP_INTERVAL),
@@ -107,7 +114,8 @@ async fn idle(signals: &Signals, feed: &Feed, busy: bool, shutdown: &Cancellatio
     }
 }
 
-/// One step: the next events below the horizon get their places, in one statement.
+/// One step: the next events below the horizon get their places, in one statement. At most `limit`
+/// events, fewer if they are large, but always one if there is one.
 ///
 /// `executor` commits without waiting for the disk: after a crash the same order and the
 /// same hashes come out again, since both are functions of what the appends made durable.
@@ -115,20 +123,37 @@ async fn idle(signals: &Signals, feed: &Feed, busy: bool, shutdown: &Cancellatio
 /// # Errors
 /// When the database does not answer; nothing was sequenced then.
 pub async fn step(executor: impl PgExecutor<'_>, limit: i64) -> Result<Step, sqlx::Error> {
-    let rows = sqlx::query(
+    let sql = format!(
         "with state as materialized (
              select position, cursor_tx, cursor_seq, floor_seq, time, hash
              from sequencer_state
              where id
              for update skip locked
-         ), batch as materialized (
-             select e.*, event_digest(e) as digest
+         ), next as materialized (
+             select e.tx_id, e.global_seq,
+                    sum({PAYLOAD_BYTES})
+                        over (order by e.tx_id, e.global_seq
+                              rows between unbounded preceding and 1 preceding) as before
              from events e
              -- the pair: by either alone, events that commit late are lost
              where (e.tx_id, e.global_seq)
                        > ((select cursor_tx from state), (select cursor_seq from state))
                and e.global_seq > (select floor_seq from state)
                and e.tx_id < pg_snapshot_xmin(pg_current_snapshot())
+             order by e.tx_id, e.global_seq
+             limit $1
+         ), cut as materialized (
+             select tx_id, global_seq from next where coalesce(before, 0) < $2
+             order by tx_id desc, global_seq desc
+             limit 1
+         ), batch as materialized (
+             select e.*, event_digest(e) as digest
+             from events e
+             where (e.tx_id, e.global_seq)
+                       > ((select cursor_tx from state), (select cursor_seq from state))
+               and (e.tx_id, e.global_seq)
+                       <= ((select tx_id from cut), (select global_seq from cut))
+               and e.global_seq > (select floor_seq from state)
              order by e.tx_id, e.global_seq
              limit $1
          ), linked as materialized (
@@ -170,6 +195,7 @@ pub async fn step(executor: impl PgExecutor<'_>, limit: i64) -> Result<Step, sql
                       and (p.tx_id, p.global_seq) < (c.tx_id, c.global_seq)
                 ) as gap,
                 exists (select from state) as held,
+                (select count(*) from next) as found,
                 (select position from state) as before,
                 -- ordered, so that no plan reads the whole table for it
                 (select true from events e
@@ -178,11 +204,13 @@ pub async fn step(executor: impl PgExecutor<'_>, limit: i64) -> Result<Step, sql
                  order by e.tx_id, e.global_seq
                  limit 1) is not null as more
          from (values (1)) always left join chained c on true
-         order by c.position",
-    )
-    .bind(limit)
-    .fetch_all(executor)
-    .await?;
+         order by c.position"
+    );
+    let rows = sqlx::query(&sql)
+        .bind(limit)
+        .bind(READ_BYTES)
+        .fetch_all(executor)
+        .await?;
     let Some(first) = rows.first() else {
         return Ok(Step::default());
     };
@@ -195,6 +223,7 @@ pub async fn step(executor: impl PgExecutor<'_>, limit: i64) -> Result<Step, sql
         None => Vec::new(),
     };
     let count = i64::try_from(events.len()).unwrap_or_default();
+    let found: i64 = first.get("found");
     let mut gaps = 0;
     for row in &rows {
         if row.get::<Option<bool>, _>("gap") == Some(true) {
@@ -213,6 +242,7 @@ pub async fn step(executor: impl PgExecutor<'_>, limit: i64) -> Result<Step, sql
     Ok(Step {
         events,
         more,
+        full: found == limit || found > count,
         position: first.get::<Option<i64>, _>("before").unwrap_or_default() + count,
         busy: !held,
         gaps,

@@ -4,9 +4,10 @@ use std::{collections::HashSet, sync::Arc};
 
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTimestamp;
+use serde::{Deserialize, Serialize};
 use sqlx::{Connection, PgConnection, PgPool, Row, postgres::PgRow};
 use toolroom_domain::WorkspaceId;
-use toolroom_eventlog::{Feed, RecordedEvent, checkpoint::Lease};
+use toolroom_eventlog::{Feed, RecordedEvent, checkpoint::Lease, command::Receipt};
 
 use crate::{
     generation,
@@ -22,8 +23,14 @@ const ERROR_CHARS: usize = 2_000;
 /// millisecond, and meanwhile the projection stands still.
 const RETRY_EVENTS: i64 = 50;
 
+/// What is told of an event before which a retry has stopped, or is at this moment.
+const INTERRUPTED: &str = "a retry has come up to this event; if none is at work, retry it";
+
+const COLUMNS: &str =
+    "select id, follower, position, error, attempts, aggregate_type, aggregate_id, at";
+
 /// A poisonous event, and what it holds back.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeadLetter {
     /// By which it is retried.
     pub id: i64,
@@ -144,7 +151,7 @@ pub(crate) async fn hold_in_tx(
     Ok(())
 }
 
-/// The poisonous events of a workspace, in the order in which they were set aside.
+/// The poisonous events of a workspace, the one that was set aside last first.
 pub(crate) async fn list(
     pool: &PgPool,
     workspace: WorkspaceId,
@@ -160,14 +167,13 @@ pub(crate) async fn list(
             .push(")");
     };
     let rows = read::fetch(pool, || {
-        let mut sql = Statement::new(
-            "select id, follower, position, error, attempts, aggregate_type, aggregate_id, at",
-        );
+        let mut sql = Statement::new(COLUMNS);
         filter(&mut sql);
         if let Some(after) = page.after {
-            sql.push(" and id > ").push_bind(after);
+            sql.push(" and id < ").push_bind(after);
         }
-        sql.push(" order by id limit ").push_bind(page.limit() + 1);
+        sql.push(" order by id desc limit ")
+            .push_bind(page.limit() + 1);
         sql
     })
     .await?;
@@ -188,32 +194,33 @@ pub(crate) async fn list(
     Ok(Page::cut(rows, page, total))
 }
 
-/// To which projection and aggregate a workspace's dead letter belongs.
+/// A workspace's dead letter.
 pub(crate) async fn find(
     pool: &PgPool,
     workspace: WorkspaceId,
     id: i64,
-) -> Result<Option<(String, (String, String))>, sqlx::Error> {
-    let row = sqlx::query(
-        "select follower, aggregate_type, aggregate_id from dead_letters
-         where id = $1 and workspace_id = $2",
-    )
-    .bind(id)
-    .bind(workspace.to_string())
-    .fetch_optional(pool)
-    .await?;
-    row.map(|row| Ok((row.try_get(0)?, (row.try_get(1)?, row.try_get(2)?))))
-        .transpose()
+) -> Result<Option<DeadLetter>, sqlx::Error> {
+    let mut sql = Statement::new(COLUMNS);
+    sql.push(" from dead_letters where error is not null and id = ")
+        .push_bind(id);
+    sql.push(" and workspace_id = ")
+        .push_bind(workspace.to_string());
+    let row = sql.build().fetch_optional(pool).await?;
+    row.as_ref().map(DeadLetter::read).transpose()
 }
 
 /// Applies what an aggregate has set aside, in order, until nothing is left or one still does not
 /// fit. The projection may run meanwhile: each transaction fences its follower off, which then
 /// learns anew what is held back.
+///
+/// The letter stands for the first event that is not applied yet, whichever that has come to be:
+/// so what waits can be seen and retried still when one of them does not fit, or the process dies.
 pub(crate) async fn retry(
     pool: &PgPool,
     feed: &Feed,
     projection: &dyn Projection,
-    aggregate: &(String, String),
+    letter: &DeadLetter,
+    receipt: Option<Receipt>,
 ) -> Result<(), RetryError> {
     loop {
         let mut connection = pool.acquire().await?;
@@ -223,43 +230,69 @@ pub(crate) async fn retry(
         let installed = installed
             .filter(|installed| installed.version == projection.version())
             .ok_or_else(|| RetryError::OtherVersion(projection.name().to_owned()))?;
-        let letters: Vec<(i64, i64)> = sqlx::query_as(
+        let waiting: Vec<(i64, i64)> = sqlx::query_as(
             "select id, position from dead_letters
              where follower = $1 and aggregate_type = $2 and aggregate_id = $3
              order by position limit $4",
         )
         .bind(projection.name())
-        .bind(&aggregate.0)
-        .bind(&aggregate.1)
-        .bind(RETRY_EVENTS)
+        .bind(&letter.aggregate_type)
+        .bind(&letter.aggregate_id)
+        .bind(RETRY_EVENTS + 1)
         .fetch_all(&mut *tx)
         .await?;
-        if letters.is_empty() {
-            return Ok(());
+        // Another retry, or a rebuild, may have been quicker.
+        if waiting.first().is_none_or(|(id, _)| *id != letter.id) {
+            return Err(RetryError::NotFound);
         }
         let tables = Tables::serving(installed.generation);
-        for (id, position) in letters {
-            let applied = apply_one(&mut tx, feed, projection, &tables, position).await;
-            let Err(error) = applied else {
-                sqlx::query("delete from dead_letters where id = $1")
-                    .bind(id)
-                    .execute(&mut *tx)
-                    .await?;
-                continue;
-            };
-            let reason = error.into_poison()?;
-            sqlx::query(
-                "update dead_letters set error = $2, attempts = attempts + 1 where id = $1",
-            )
-            .bind(id)
-            .bind(cut(&reason))
-            .execute(&mut *tx)
-            .await?;
+        let mut applied = 0;
+        let mut poison = None;
+        for (_, position) in waiting.iter().take(RETRY_EVENTS as usize) {
+            let one = apply_one(&mut tx, feed, projection, &tables, *position).await;
+            if let Err(error) = one {
+                poison = Some(error.into_poison()?);
+                break;
+            }
+            applied += 1;
+        }
+        let Some(&(next, position)) = waiting.get(applied) else {
+            forget(&mut tx, &waiting).await?;
+            if let Some(receipt) = receipt {
+                receipt.keep_in_tx(&mut tx, letter).await?;
+            }
             tx.commit().await?;
+            return Ok(());
+        };
+        if next != letter.id {
+            forget(&mut tx, &waiting[1..=applied]).await?;
+        }
+        sqlx::query(
+            "update dead_letters
+             set position = $2, error = $3,
+                 attempts = case when position = $2 then attempts else 0 end + $4
+             where id = $1",
+        )
+        .bind(letter.id)
+        .bind(position)
+        .bind(poison.as_deref().map_or(INTERRUPTED.to_owned(), cut))
+        .bind(i32::from(poison.is_some()))
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        if let Some(reason) = poison {
             return Err(RetryError::StillPoisonous { position, reason });
         }
-        tx.commit().await?;
     }
+}
+
+async fn forget(tx: &mut PgConnection, letters: &[(i64, i64)]) -> Result<(), sqlx::Error> {
+    let ids: Vec<i64> = letters.iter().map(|(id, _)| *id).collect();
+    sqlx::query("delete from dead_letters where id = any($1)")
+        .bind(ids)
+        .execute(tx)
+        .await?;
+    Ok(())
 }
 
 /// Applies one event in a savepoint, so that its failure leaves the transaction whole.
@@ -270,12 +303,10 @@ async fn apply_one(
     tables: &Tables,
     position: i64,
 ) -> Result<(), ApplyError> {
-    let event = feed.event(position).await?;
-    let event = event.ok_or(sqlx::Error::RowNotFound)?;
+    let mut events = feed.read_in_tx(tx, position - 1, 1).await?;
+    let event = events.pop().ok_or(sqlx::Error::RowNotFound)?;
     let mut savepoint = tx.begin().await?;
-    projection
-        .apply(&mut savepoint, tables, &[Arc::new(event)])
-        .await?;
+    projection.apply(&mut savepoint, tables, &[event]).await?;
     savepoint.commit().await?;
     Ok(())
 }

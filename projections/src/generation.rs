@@ -49,7 +49,13 @@ pub(crate) async fn install(
         return match installed.next {
             _ if installed.version >= projection.version() => Ok(installed),
             Some(next) if next.version >= projection.version() => Ok(installed),
-            _ => request(pool, projection).await,
+            _ => {
+                let mut connection = pool.acquire().await?;
+                let mut tx = connection.begin().await?;
+                let asked = request_in_tx(&mut tx, projection).await?;
+                tx.commit().await?;
+                Ok(asked)
+            }
         };
     }
     let mut connection = pool.acquire().await?;
@@ -90,14 +96,12 @@ pub(crate) async fn install(
 }
 
 /// Asks for a rebuild by this version. One that is under way by the same version is left to go on.
-pub(crate) async fn request(
-    pool: &PgPool,
+pub(crate) async fn request_in_tx(
+    tx: &mut PgConnection,
     projection: &dyn Projection,
 ) -> Result<Installed, sqlx::Error> {
-    let mut connection = pool.acquire().await?;
-    let mut tx = connection.begin().await?;
-    lock_layout(&mut tx).await?;
-    let installed = select(&mut tx, projection.name()).await?;
+    lock_layout(tx).await?;
+    let installed = select(tx, projection.name()).await?;
     let installed = installed.ok_or(sqlx::Error::RowNotFound)?;
     let next = Next {
         version: projection.version(),
@@ -108,21 +112,20 @@ pub(crate) async fn request(
         },
     };
     if let Some(abandoned) = installed.next {
-        drop_tables(&mut tx, projection, &Tables::beside(abandoned.generation)).await?;
+        drop_tables(tx, projection, &Tables::beside(abandoned.generation)).await?;
     }
     let tables = Tables::beside(next.generation);
-    drop_tables(&mut tx, projection, &tables).await?;
+    drop_tables(tx, projection, &tables).await?;
     for statement in projection.create(&tables) {
         sqlx::query(&statement).execute(&mut *tx).await?;
     }
-    forget_follower(&mut tx, &rebuild_follower(projection.name())).await?;
+    forget_follower(tx, &rebuild_follower(projection.name())).await?;
     sqlx::query("update read_models set next_version = $2, next_generation = $3 where name = $1")
         .bind(projection.name())
         .bind(next.version)
         .bind(next.generation)
         .execute(&mut *tx)
         .await?;
-    tx.commit().await?;
     Ok(Installed {
         next: Some(next),
         ..installed

@@ -11,7 +11,7 @@ use tokio::{
     time::Instant,
 };
 use toolroom_domain::WorkspaceId;
-use toolroom_eventlog::{EventLog, Feed};
+use toolroom_eventlog::{EventLog, Feed, command::Receipt};
 
 use crate::{
     dead_letter::{self, DeadLetter, RetryError},
@@ -316,11 +316,11 @@ impl Reader {
     }
 
     /// Has a projection's tables filled anew, in the background, by a node that runs it. A rebuild
-    /// that is under way goes on.
+    /// that is under way goes on. The receipt is kept with the wish, not when it is fulfilled.
     ///
     /// # Errors
     /// When there is no such projection or the database does not answer.
-    pub async fn rebuild(&self, name: &str) -> Result<(), RebuildError> {
+    pub async fn rebuild(&self, name: &str, receipt: Option<Receipt>) -> Result<(), RebuildError> {
         let Some(shared) = self.find(name) else {
             let projections: Vec<_> = self
                 .projections
@@ -329,16 +329,13 @@ impl Reader {
                 .collect();
             return Err(rebuild::unknown(&projections, name));
         };
-        let asked = rebuild::ask(&self.derived, shared.projection().as_ref()).await;
-        asked.map_err(|error| RebuildError::Stopped {
-            projection: shared.name(),
-            reason: error.to_string(),
-        })?;
+        rebuild::ask(&self.derived, shared.projection().as_ref(), receipt).await?;
         shared.want_rebuild();
         Ok(())
     }
 
-    /// The events of a workspace that projections cannot apply.
+    /// The events of a workspace that projections cannot apply, the one that was set aside last
+    /// first.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -355,8 +352,9 @@ impl Reader {
         dead_letter::list(&self.pool, workspace, &names, page).await
     }
 
-    /// Applies a dead letter, and then what waits behind it, in order; to be called once whatever
-    /// was wrong is mended.
+    /// Applies a dead letter, and then what waits behind it, in order, and gives the letter as it
+    /// was; to be called once whatever was wrong is mended. The receipt is kept once all is
+    /// applied.
     ///
     /// # Errors
     /// When there is no such dead letter, or one of the events does not fit still.
@@ -364,11 +362,13 @@ impl Reader {
         &self,
         workspace: WorkspaceId,
         id: i64,
-    ) -> Result<(), RetryError> {
+        receipt: Option<Receipt>,
+    ) -> Result<DeadLetter, RetryError> {
         let found = dead_letter::find(&self.derived, workspace, id).await?;
-        let (name, aggregate) = found.ok_or(RetryError::NotFound)?;
-        let shared = self.find(&name).ok_or(RetryError::NotFound)?;
+        let letter = found.ok_or(RetryError::NotFound)?;
+        let shared = self.find(&letter.projection).ok_or(RetryError::NotFound)?;
         let projection = shared.projection().as_ref();
-        dead_letter::retry(&self.derived, &self.feed, projection, &aggregate).await
+        dead_letter::retry(&self.derived, &self.feed, projection, &letter, receipt).await?;
+        Ok(letter)
     }
 }

@@ -8,7 +8,9 @@ use std::{sync::Arc, time::Duration};
 
 use sqlx::{Connection, PgPool};
 use tokio_util::sync::CancellationToken;
-use toolroom_eventlog::{EventLog, Feed, checkpoint::Lease, feed::READ_EVENTS, ids, kept::Kept};
+use toolroom_eventlog::{
+    EventLog, Feed, checkpoint::Lease, command::Receipt, feed::READ_EVENTS, ids, kept::Kept,
+};
 
 use crate::{
     follower::{Follower, Stop},
@@ -60,6 +62,9 @@ pub enum RebuildError {
         /// Why.
         reason: String,
     },
+    /// It could not be asked for.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
 }
 
 /// Rebuilds one projection, or all, and returns when the new tables serve. Works beside running
@@ -88,7 +93,7 @@ pub async fn rebuild_blocking(
             reason,
         };
         let pool = log.database.derived_pool();
-        let asked = ask(pool, projection.as_ref());
+        let asked = ask(pool, projection.as_ref(), None);
         let next = asked.await.map_err(|error| stopped(error.to_string()))?;
         let looking = look_on(log, projection, next, &holder, shutdown, &mut progress);
         looking.await.map_err(|stop| stopped(stop.to_string()))?;
@@ -112,9 +117,17 @@ pub(crate) fn unknown(projections: &[Arc<dyn Projection>], name: &str) -> Rebuil
 pub(crate) async fn ask(
     pool: &PgPool,
     projection: &dyn Projection,
+    receipt: Option<Receipt>,
 ) -> Result<Option<Next>, sqlx::Error> {
     generation::install(pool, projection).await?;
-    Ok(generation::request(pool, projection).await?.next)
+    let mut connection = pool.acquire().await?;
+    let mut tx = connection.begin().await?;
+    let asked = generation::request_in_tx(&mut tx, projection).await?;
+    if let Some(receipt) = receipt {
+        receipt.keep_in_tx(&mut tx, &()).await?;
+    }
+    tx.commit().await?;
+    Ok(asked.next)
 }
 
 /// Does what is left of a rebuild, or looks on while another process does it.
@@ -215,6 +228,7 @@ pub(crate) async fn work(
         head = feed.head().await?.position;
         if head <= follower.seen() {
             follower.flush(&mut connection).await?;
+            connection.release();
             if swap(pool, feed, projection, next, &mut follower).await? {
                 return Ok(true);
             }
@@ -253,7 +267,7 @@ async fn swap(
     }
     if ahead > 0 {
         let limit = usize::try_from(ahead).unwrap_or(0);
-        let events = feed.read(follower.seen(), limit).await?;
+        let events = feed.read_in_tx(&mut tx, follower.seen(), limit).await?;
         let complete = events.last().is_some_and(|last| last.position == serving);
         let relevant = follower.relevant(&events);
         // Poison, or events too large for one read: the follower deals with both, and comes again.

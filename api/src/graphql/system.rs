@@ -241,7 +241,7 @@ impl SystemQuery {
         Ok(told)
     }
 
-    /// The events that projections cannot apply.
+    /// The events that projections cannot apply, newest first.
     #[graphql(complexity = "cost(first, 20, child_complexity)")]
     async fn dead_letters(
         &self,
@@ -269,7 +269,7 @@ pub struct SystemMutation;
 #[Object]
 impl SystemMutation {
     /// Apply a dead letter and what waits behind it, once whatever was wrong is mended; the answer
-    /// is the letter as it was. Repeated, there is none of this id.
+    /// is the letter as it was.
     async fn retry_dead_letter(
         &self,
         ctx: &Context<'_>,
@@ -277,16 +277,16 @@ impl SystemMutation {
         command_id: Option<String>,
     ) -> Result<DeadLetter, ApiError> {
         let (state, sender) = (app(ctx), request(ctx)?);
-        sender.command(command_id.as_deref(), "retryDeadLetter", &id)?;
-        let number = id
+        let number: i64 = id
             .parse()
             .map_err(|_| ApiError::invalid_field("id", "is not a dead letter's id: a number"))?;
-        let letter = operations::retry_dead_letter(state, sender, number).await?;
+        let command = sender.command(command_id.as_deref(), "retryDeadLetter", &number)?;
+        let letter = operations::retry_dead_letter(state, &command, number).await?;
         Ok(dead_letter(state.epoch().await?, letter))
     }
 
     /// Fill a projection's tables anew while the old ones serve. Asked again while that is under
-    /// way, it goes on.
+    /// way, it goes on; repeated under the same command id after its end, none begins.
     async fn rebuild_projection(
         &self,
         ctx: &Context<'_>,
@@ -294,8 +294,8 @@ impl SystemMutation {
         command_id: Option<String>,
     ) -> Result<Projection, ApiError> {
         let (state, sender) = (app(ctx), request(ctx)?);
-        sender.command(command_id.as_deref(), "rebuildProjection", &name)?;
-        let status = operations::rebuild(state, &name).await?;
+        let command = sender.command(command_id.as_deref(), "rebuildProjection", &name)?;
+        let status = operations::rebuild(state, &command, &name).await?;
         projection(state, status).await
     }
 }

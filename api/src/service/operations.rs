@@ -1,7 +1,7 @@
 //! What operators look at and do: health, the log's head, projections, dead letters.
 
 use serde_json::{Value, json};
-use toolroom_eventlog::LogHead;
+use toolroom_eventlog::{CommandContext, LogHead};
 use toolroom_projections::{DeadLetter, Page, PageRequest, ProjectionStatus};
 
 use super::health::{self, Condition, Health};
@@ -74,19 +74,27 @@ pub async fn projections(state: &AppState) -> Result<Vec<ProjectionStatus>, ApiE
     Ok(state.projections.status().await?)
 }
 
-/// Has a projection's tables filled anew while the old ones serve.
+/// Has a projection's tables filled anew while the old ones serve. Repeated, it tells where the
+/// projection now stands and begins nothing.
 ///
 /// # Errors
-/// When there is no such projection.
-pub async fn rebuild(state: &AppState, name: &str) -> Result<ProjectionStatus, ApiError> {
-    state.projections.rebuild(name).await?;
-    let all = state.projections.status().await?;
+/// When there is no such projection, or the command's id was used for another request.
+pub async fn rebuild(
+    state: &AppState,
+    command: &CommandContext,
+    name: &str,
+) -> Result<ProjectionStatus, ApiError> {
+    let projections = &state.projections;
+    let ask = async |receipt| projections.rebuild(name, receipt).await;
+    let asked = state.log.bus.once(command, "projection", name, ask).await;
+    asked.map_err(|error| ApiError::of_command(error, ApiError::from))?;
+    let all = projections.status().await?;
     all.into_iter()
         .find(|status| status.name == name)
         .ok_or_else(|| ApiError::not_found(format!("there is no projection `{name}`")))
 }
 
-/// The events that projections cannot apply.
+/// The events that projections cannot apply, newest first.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -98,30 +106,25 @@ pub async fn dead_letters(
     Ok(state.projections.dead_letters(ctx.workspace, page).await?)
 }
 
-/// Applies a dead letter and what waits behind it, and tells it as it was.
+/// Applies a dead letter and what waits behind it, and tells it as it was; repeated, the same.
 ///
 /// # Errors
-/// When there is none of this id, or it cannot be applied still.
+/// When there is none of this id, it cannot be applied still, or the command's id was used for
+/// another request.
 pub async fn retry_dead_letter(
     state: &AppState,
-    ctx: &RequestContext,
+    command: &CommandContext,
     id: i64,
 ) -> Result<DeadLetter, ApiError> {
-    // Listed by id, so it is the first after the id before it.
-    let page = PageRequest {
-        first: 1,
-        after: Some(id.saturating_sub(1)),
-        with_total: false,
+    let projections = &state.projections;
+    let retry = async |receipt| {
+        projections
+            .retry_dead_letter(command.workspace, id, receipt)
+            .await
     };
-    let found = state.projections.dead_letters(ctx.workspace, &page).await?;
-    let letter = found
-        .rows
-        .into_iter()
-        .find(|letter| letter.id == id)
-        .ok_or(toolroom_projections::RetryError::NotFound)?;
-    state
-        .projections
-        .retry_dead_letter(ctx.workspace, id)
-        .await?;
-    Ok(letter)
+    let subject = id.to_string();
+    let retried = state.log.bus.once(command, "dead_letter", &subject, retry);
+    retried
+        .await
+        .map_err(|error| ApiError::of_command(error, ApiError::from))
 }

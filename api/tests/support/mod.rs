@@ -27,7 +27,7 @@ use toolroom_eventlog::{
 use toolroom_projections::Config;
 
 /// Far more than anything here takes, so that a failure is told and not hung on.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct App {
     pub state: AppState,

@@ -8,7 +8,7 @@ use aws_lc_rs::hmac;
 use sqlx::{PgPool, Row};
 use tokio::sync::OwnedMutexGuard;
 
-use super::{CommandContext, NamedCommand};
+use super::{CommandBus, CommandContext, CommandError, NamedCommand, from_sqlx};
 use crate::append::CommandRecord;
 
 /// How long a command is remembered.
@@ -81,6 +81,8 @@ pub(super) struct Found {
     pub(super) aggregate_type: String,
     pub(super) aggregate_id: String,
     pub(super) global_seq: Option<i64>,
+    /// The answer, as JSON, of a command that changed no aggregate.
+    pub(super) outcome: Option<String>,
 }
 
 pub(super) fn record(
@@ -95,14 +97,37 @@ pub(super) fn record(
     }
 }
 
-pub(super) async fn find(
+impl CommandBus {
+    /// What was kept of a command on this kind of thing that was sent before under this id; none
+    /// if it is new.
+    pub(super) async fn remembered<E: std::error::Error>(
+        &self,
+        context: &CommandContext,
+        kind: &str,
+    ) -> Result<Option<Found>, CommandError<E>> {
+        let Some(named) = &context.named else {
+            return Ok(None);
+        };
+        let found = find(&self.pool, context, named).await.map_err(from_sqlx)?;
+        let same = |found: &Found| {
+            found.aggregate_type == kind
+                && hmac::verify(&self.digest_key, &named.request, &found.digest).is_ok()
+        };
+        match found {
+            Some(found) if !same(&found) => Err(CommandError::IdempotencyConflict),
+            found => Ok(found),
+        }
+    }
+}
+
+async fn find(
     pool: &PgPool,
     context: &CommandContext,
     named: &NamedCommand,
 ) -> Result<Option<Found>, sqlx::Error> {
     let (workspace, actor, id) = key(context, named);
     let row = sqlx::query(
-        "select digest, aggregate_type, aggregate_id, global_seq
+        "select digest, aggregate_type, aggregate_id, global_seq, outcome::text as outcome
          from command_log
          where workspace_id = $1 and actor = $2 and command_id = $3",
     )
@@ -116,6 +141,7 @@ pub(super) async fn find(
         aggregate_type: row.get("aggregate_type"),
         aggregate_id: row.get("aggregate_id"),
         global_seq: row.get("global_seq"),
+        outcome: row.get("outcome"),
     }))
 }
 

@@ -4,6 +4,7 @@
 //! returns. Sent again under the same id it returns the first outcome and appends nothing.
 
 pub mod memory;
+mod once;
 
 use std::sync::Arc;
 
@@ -25,6 +26,8 @@ use crate::{
     repository::{CommandScope, LogRepository},
     upcast,
 };
+
+pub use once::Receipt;
 
 /// Tries of a command whose aggregate others change at the same time.
 const CONFLICT_TRIES: usize = 8;
@@ -285,19 +288,9 @@ impl CommandBus {
     where
         A: Commanded,
     {
-        let Some(named) = &context.named else {
+        let Some(found) = self.remembered(context, A::TYPE).await? else {
             return Ok(None);
         };
-        let found = memory::find(&self.pool, context, named)
-            .await
-            .map_err(from_sqlx)?;
-        let Some(found) = found else {
-            return Ok(None);
-        };
-        let same = hmac::verify(&self.digest_key, &named.request, &found.digest).is_ok();
-        if !same || found.aggregate_type != A::TYPE {
-            return Err(CommandError::IdempotencyConflict);
-        }
         let after = self.load(context.workspace, &found.aggregate_id).await?;
         Ok(Some(Executed {
             aggregate_id: found.aggregate_id,

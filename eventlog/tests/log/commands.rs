@@ -4,7 +4,10 @@ use toolroom_domain::{
     WorkspaceId,
     tool::{Command, Tool},
 };
-use toolroom_eventlog::command::{CommandError, Target};
+use toolroom_eventlog::{
+    CommandContext,
+    command::{CommandError, Receipt, Target},
+};
 
 use crate::support::{Started, named, register};
 
@@ -56,6 +59,53 @@ async fn one_command_id_on_two_nodes_at_once_has_one_outcome() {
         .await
         .unwrap();
     assert_eq!(events, 1);
+    there.stop().await;
+    here.stop().await;
+}
+
+/// Counts how often a command that changes no aggregate was carried out.
+async fn count(app: &Started, context: &CommandContext) -> Result<i32, CommandError<sqlx::Error>> {
+    let act = async |receipt: Option<Receipt>| {
+        let mut tx = app.owner.begin().await?;
+        let count: i32 = sqlx::query_scalar(
+            "insert into numbers (workspace_id, kind, last) values ('here', 'count', 1)
+             on conflict (workspace_id, kind) do update set last = numbers.last + 1
+             returning last",
+        )
+        .fetch_one(&mut *tx)
+        .await?;
+        if let Some(receipt) = receipt {
+            receipt.keep_in_tx(&mut tx, &count).await?;
+        }
+        tx.commit().await?;
+        Ok(count)
+    };
+    app.log.bus.once(context, "counter", "count", act).await
+}
+
+#[tokio::test]
+async fn a_command_on_no_aggregate_has_one_outcome_on_two_nodes_at_once() {
+    let here = Started::new().await;
+    let there = Started::on(
+        here.log.database.owner_options().clone(),
+        Default::default(),
+    )
+    .await;
+    let context = named("cmd-1", "count");
+    let sent = (0..40).map(|i| count(if i % 2 == 0 { &here } else { &there }, &context));
+    for outcome in futures::future::join_all(sent).await {
+        assert_eq!(outcome.unwrap(), 1);
+    }
+    assert!(matches!(
+        count(&here, &named("cmd-1", "count again")).await,
+        Err(CommandError::IdempotencyConflict)
+    ));
+    assert!(matches!(
+        register(&here.log, "once", named("cmd-1", "count")).await,
+        Err(CommandError::IdempotencyConflict)
+    ));
+    assert_eq!(count(&there, &context).await.unwrap(), 1);
+    assert_eq!(count(&there, &crate::support::context()).await.unwrap(), 2);
     there.stop().await;
     here.stop().await;
 }

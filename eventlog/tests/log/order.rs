@@ -247,3 +247,47 @@ async fn who_waits_until_all_is_placed_finds_what_was_answered() {
     futures::future::join_all((0..24).map(client)).await;
     app.stop().await;
 }
+
+#[tokio::test]
+async fn a_step_of_large_events_is_cut_and_the_order_stays_dense() {
+    let app = Started::with(Options {
+        sequence: false,
+        other_nodes: false,
+    })
+    .await;
+    // Hex digits of random bytes, which do not compress; one event is larger than any step.
+    for (sequence, megabytes) in [(1_i64, 1), (2, 1), (3, 1), (4, 9), (5, 1), (6, 0), (7, 1)] {
+        sqlx::query(
+            r#"insert into events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata)
+               select 'probe', 'a', $1, 'Probed', '1.0', to_json(coalesce(string_agg(uuid, ''), '')), '{"workspace_id":"w"}'
+               from (select gen_random_uuid()::text as uuid from generate_series(1, $2 * 1024 * 1024 / 36)) random"#,
+        )
+        .bind(sequence)
+        .bind(megabytes)
+        .execute(&app.owner)
+        .await
+        .unwrap();
+    }
+    let mut steps = Vec::new();
+    loop {
+        let step = sequencer::step(app.log.database.derived_pool(), 5)
+            .await
+            .unwrap();
+        steps.push((step.events.len(), step.full));
+        if !step.more {
+            break;
+        }
+    }
+    // The fourth begins below the bound; with it the step is over.
+    assert_eq!(steps, [(4, true), (3, false)]);
+    let positions: Vec<(i64, i64)> =
+        sqlx::query_as("select position, sequence from event_log order by position")
+            .fetch_all(&app.owner)
+            .await
+            .unwrap();
+    assert_eq!(positions, (1..=7).map(|n| (n, n)).collect::<Vec<_>>());
+    toolroom_eventlog::verify::verify(&app.owner, None, |_| {})
+        .await
+        .unwrap();
+    app.stop().await;
+}

@@ -8,9 +8,9 @@ use std::sync::{
 use async_trait::async_trait;
 use sqlx::PgConnection;
 use toolroom_domain::ToolId;
-use toolroom_eventlog::RecordedEvent;
+use toolroom_eventlog::{Database, Feed, RecordedEvent};
 use toolroom_projections::{
-    ApplyError, PageRequest, Projection, ProjectionState, RetryError, Tables,
+    ApplyError, PageRequest, Projection, ProjectionState, Reader, RetryError, Tables,
 };
 
 use crate::support::{App, PATIENCE, WORKSPACE};
@@ -128,7 +128,10 @@ async fn a_poisonous_event_holds_its_own_aggregate_back_and_no_other() {
     );
 
     // As long as nothing is mended, a retry changes nothing but the count.
-    let still = app.reader().retry_dead_letter(WORKSPACE, letter.id).await;
+    let still = app
+        .reader()
+        .retry_dead_letter(WORKSPACE, letter.id, None)
+        .await;
     assert!(
         matches!(still, Err(RetryError::StillPoisonous { position: 3, .. })),
         "{still:?}"
@@ -142,7 +145,7 @@ async fn a_poisonous_event_holds_its_own_aggregate_back_and_no_other() {
 
     broken.store(false, Ordering::SeqCst);
     app.reader()
-        .retry_dead_letter(WORKSPACE, letter.id)
+        .retry_dead_letter(WORKSPACE, letter.id, None)
         .await
         .unwrap();
     assert_eq!(notes(&app, sick).await, "1 2 3 4");
@@ -150,8 +153,106 @@ async fn a_poisonous_event_holds_its_own_aggregate_back_and_no_other() {
     app.settled().await;
     assert_eq!(notes(&app, sick).await, "1 2 3 4 5");
     assert_eq!(state(&app).await, ProjectionState::Running);
-    let gone = app.reader().retry_dead_letter(WORKSPACE, letter.id).await;
+    let gone = app
+        .reader()
+        .retry_dead_letter(WORKSPACE, letter.id, None)
+        .await;
     assert!(matches!(gone, Err(RetryError::NotFound)));
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_retry_that_stops_halfway_can_be_gone_on_with() {
+    let (app, broken) = broken().await;
+    let sick = app.register("sick").await;
+    for active in [false, true, false] {
+        app.toggle(sick, active).await;
+    }
+    app.settled().await;
+    broken.store(false, Ordering::SeqCst);
+    sqlx::query(
+        "alter table projections.notes add constraint no_fourth check (seen not like '%4')",
+    )
+    .execute(&app.owner)
+    .await
+    .unwrap();
+    let page = PageRequest::first(10);
+    let before = app.reader().dead_letters(WORKSPACE, &page).await.unwrap();
+    let id = before.rows[0].id;
+    let still = app.reader().retry_dead_letter(WORKSPACE, id, None).await;
+    assert!(
+        matches!(still, Err(RetryError::StillPoisonous { position: 4, .. })),
+        "{still:?}"
+    );
+    assert_eq!(notes(&app, sick).await, "1 2 3");
+    let after = app.reader().dead_letters(WORKSPACE, &page).await.unwrap();
+    let [letter] = after.rows.as_slice() else {
+        panic!("the letter stands for the event before which the retry stopped: {after:?}");
+    };
+    assert_eq!((letter.id, letter.position, letter.attempts), (id, 4, 1));
+    assert!(letter.error.contains("no_fourth"), "{}", letter.error);
+
+    sqlx::query("alter table projections.notes drop constraint no_fourth")
+        .execute(&app.owner)
+        .await
+        .unwrap();
+    let retried = app.reader().retry_dead_letter(WORKSPACE, id, None).await;
+    assert_eq!(&retried.unwrap(), letter);
+    assert_eq!(notes(&app, sick).await, "1 2 3 4");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_retry_makes_do_with_one_connection() {
+    let (app, broken) = broken().await;
+    let sick = app.register("sick").await;
+    app.toggle(sick, false).await;
+    app.settled().await;
+    broken.store(false, Ordering::SeqCst);
+    // Another node, which has not seen the events: it reads them from the database.
+    let mut elsewhere = app.log.clone();
+    elsewhere.database = Database::connect_lazy(app.log.database.owner_options().clone());
+    elsewhere.feed = Feed::new(elsewhere.database.derived_pool().clone());
+    let notebook: Arc<dyn Projection> = Arc::new(Notebook { broken });
+    let reader = Reader::new(&elsewhere, vec![notebook]);
+    let page = PageRequest::first(1);
+    let letters = reader.dead_letters(WORKSPACE, &page).await.unwrap();
+    let pool = elsewhere.database.derived_pool();
+    let mut taken = Vec::new();
+    for _ in 1..pool.options().get_max_connections() {
+        taken.push(pool.acquire().await.unwrap());
+    }
+    let retried = reader.retry_dead_letter(WORKSPACE, letters.rows[0].id, None);
+    retried.await.unwrap();
+    assert_eq!(notes(&app, sick).await, "1 2");
+    drop(taken);
+    elsewhere.database.pool().close().await;
+    pool.close().await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn the_newest_dead_letter_comes_first() {
+    let (app, _broken) = broken().await;
+    let mut sick = Vec::new();
+    for name in ["first", "second", "third"] {
+        let tool = app.register(name).await;
+        app.toggle(tool, false).await;
+        app.settled().await;
+        sick.push(tool.to_string());
+    }
+    sick.reverse();
+    let mut page = PageRequest::first(2);
+    let mut seen = Vec::new();
+    loop {
+        let letters = app.reader().dead_letters(WORKSPACE, &page).await.unwrap();
+        page.after = letters.rows.last().map(|letter| letter.id);
+        seen.extend(letters.rows.into_iter().map(|letter| letter.aggregate_id));
+        if !letters.has_next {
+            break;
+        }
+    }
+    assert_eq!(seen, sick);
     app.stop().await;
 }
 
@@ -174,7 +275,7 @@ async fn a_retry_while_events_pour_in_loses_and_swaps_none() {
             .await
             .unwrap();
         app.reader()
-            .retry_dead_letter(WORKSPACE, letters.rows[0].id)
+            .retry_dead_letter(WORKSPACE, letters.rows[0].id, None)
             .await
             .unwrap();
     };
