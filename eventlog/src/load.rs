@@ -8,7 +8,11 @@ use std::sync::Arc;
 
 use cqrs_es::persist::SerializedEvent;
 use sqlx::{PgConnection, PgPool, Row};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
 
 use crate::{database::lanes, kept::Kept};
 
@@ -37,18 +41,18 @@ struct Ask {
     answer: oneshot::Sender<Events>,
 }
 
-/// Reads streams in batches. The tasks end with the last clone.
+/// Reads streams in batches.
 #[derive(Clone, Debug)]
 pub struct Loader {
     queues: Arc<[mpsc::Sender<Ask>]>,
 }
 
 impl Loader {
-    /// Starts the readers.
-    pub fn start(pool: &PgPool) -> Self {
+    /// Starts the readers among `tasks`; they end with `shutdown`.
+    pub fn start(pool: &PgPool, tasks: &mut JoinSet<()>, shutdown: &CancellationToken) -> Self {
         let queues = (0..lanes()).map(|_| {
             let (sender, receiver) = mpsc::channel(QUEUE);
-            tokio::spawn(run(Kept::new(pool), receiver));
+            tasks.spawn(run(Kept::new(pool), receiver, shutdown.clone()));
             sender
         });
         Self {
@@ -79,9 +83,17 @@ impl Loader {
     }
 }
 
-async fn run(mut connection: Kept, mut asks: mpsc::Receiver<Ask>) {
+async fn run(mut connection: Kept, mut asks: mpsc::Receiver<Ask>, shutdown: CancellationToken) {
     let mut batch = Vec::with_capacity(BATCH);
-    while asks.recv_many(&mut batch, BATCH).await > 0 {
+    loop {
+        let asked = tokio::select! {
+            biased;
+            asked = asks.recv_many(&mut batch, BATCH) => asked,
+            () = shutdown.cancelled() => 0,
+        };
+        if asked == 0 {
+            return;
+        }
         let read = match connection.get().await {
             Ok(connection) => read(connection, batch.iter().map(|ask| &ask.key)).await,
             Err(error) => Err(error),

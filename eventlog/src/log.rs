@@ -13,6 +13,7 @@ use crate::{
     CommandBus, Database, Feed, Vault,
     append::{Appender, Marks, Writers},
     command::memory,
+    load::Loader,
     sequencer,
     signal::{self, Signals},
     vault::{self, MasterKey},
@@ -89,8 +90,9 @@ impl EventLog {
         let digest_key = vault.digest_key().await?;
         let signals = Signals::default();
         let stop_writers = CancellationToken::new();
-        let (appender, writers) =
-            Appender::start(database.commands_pool(), &signals, &stop_writers);
+        let commands = database.commands_pool();
+        let (appender, mut writers) = Appender::start(commands, &signals, &stop_writers);
+        let loader = Loader::start(commands, &mut writers, &stop_writers);
         let feed = Feed::new(database.derived_pool().clone());
         feed.refresh().await;
         let mut loops = JoinSet::new();
@@ -119,7 +121,7 @@ impl EventLog {
         let log = Self {
             marks: Arc::clone(appender.marks()),
             placed: Arc::default(),
-            bus: CommandBus::new(&database, appender, digest_key),
+            bus: CommandBus::new(pool, loader, appender, digest_key),
             database,
             signals,
             feed,

@@ -86,10 +86,10 @@ pub struct LogRepository {
 }
 
 impl LogRepository {
-    /// Reads through `pool`, writes through `appender`.
-    pub fn new(pool: PgPool, appender: Appender) -> Self {
+    /// Reads through `loader`, writes through `appender`; what neither does goes through `pool`.
+    pub fn new(pool: PgPool, loader: Loader, appender: Appender) -> Self {
         Self {
-            loader: Loader::start(&pool),
+            loader,
             reads: Arc::new(PostgresEventRepository::new(pool)),
             appender,
         }

@@ -19,10 +19,10 @@ use sqlx::{PgPool, Row};
 use toolroom_domain::{Actor, EventClaims, Owned, WorkspaceId};
 
 use crate::{
-    Database,
     append::{AppendError, Appender},
     event::Metadata,
     ids,
+    load::Loader,
     repository::{CommandScope, LogRepository},
     upcast,
 };
@@ -177,11 +177,12 @@ pub trait Commanded: Aggregate<Services = ()> + Owned + Clone + 'static {}
 impl<A: Aggregate<Services = ()> + Owned + Clone + 'static> Commanded for A {}
 
 impl CommandBus {
-    /// A bus that writes through `appender` and keys its request digests with `digest_key`.
-    pub fn new(database: &Database, appender: Appender, digest_key: hmac::Key) -> Self {
+    /// A bus that reads through `loader`, writes through `appender` and keys its request digests
+    /// with `digest_key`.
+    pub fn new(pool: PgPool, loader: Loader, appender: Appender, digest_key: hmac::Key) -> Self {
         Self {
-            repository: LogRepository::new(database.commands_pool().clone(), appender),
-            pool: database.pool().clone(),
+            repository: LogRepository::new(pool.clone(), loader, appender),
+            pool,
             digest_key: Arc::new(digest_key),
             in_flight: Arc::default(),
         }
