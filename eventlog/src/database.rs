@@ -8,6 +8,8 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
+use crate::rights::{self, Lack};
+
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
 /// The role that the server works as: it may append to the log, never change it.
@@ -38,12 +40,43 @@ pub(crate) const TRUSTED_FOR: Duration = Duration::from_secs(1);
 /// How long a request may wait for a connection before it is answered that the database is away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Why the migrations were not applied.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrationError {
+    /// The login role may not do what they need; nothing was tried.
+    #[error("{}", words(.0))]
+    Lacking(Vec<Lack>),
+    /// One of them failed, or an applied one differs from this binary's. The message holds its
+    /// causes already.
+    #[error("{0}")]
+    Failed(MigrateError),
+    /// The database did not answer.
+    #[error("the database failed: {0}")]
+    Database(sqlx::Error),
+}
+
+fn words(lacks: &[Lack]) -> String {
+    let told: Vec<_> = lacks.iter().map(|lack| lack.what.as_str()).collect();
+    let mends: Vec<_> = lacks.iter().map(|lack| lack.mend.as_str()).collect();
+    format!(
+        "{}; let an administrator of the database run: {}",
+        told.join("; "),
+        mends.join(" ")
+    )
+}
+
 /// Applies what is missing of the migrations, as the connection's own role.
 ///
 /// # Errors
-/// When a migration fails or an applied one differs from this binary's.
-pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
-    MIGRATIONS.run(pool).await
+/// When that role lacks a right, a migration fails or an applied one differs from this binary's.
+pub async fn migrate(pool: &PgPool) -> Result<(), MigrationError> {
+    let lacks = rights::lacking(pool)
+        .await
+        .map_err(MigrationError::Database)?;
+    if !lacks.is_empty() {
+        return Err(MigrationError::Lacking(lacks));
+    }
+    MIGRATIONS.run(pool).await.map_err(MigrationError::Failed)
 }
 
 /// The version of the newest migration that this binary knows.

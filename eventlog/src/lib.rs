@@ -22,6 +22,7 @@ pub mod log;
 pub mod position;
 pub mod recovery;
 pub mod repository;
+pub mod rights;
 pub mod sequencer;
 pub mod signal;
 #[cfg(feature = "testing")]

@@ -166,7 +166,7 @@ pub(crate) async fn list(
             .push_bind(names.clone())
             .push(")");
     };
-    let rows = read::fetch(pool, || {
+    let rows = || {
         let mut sql = Statement::new(COLUMNS);
         filter(&mut sql);
         if let Some(after) = page.after {
@@ -175,23 +175,13 @@ pub(crate) async fn list(
         sql.push(" order by id desc limit ")
             .push_bind(page.limit() + 1);
         sql
-    })
-    .await?;
-    let total = if page.with_total {
-        let count = read::fetch_count(pool, || {
-            let mut sql = Statement::new("select count(*)");
-            filter(&mut sql);
-            sql
-        });
-        Some(count.await?)
-    } else {
-        None
     };
-    let rows = rows
-        .iter()
-        .map(DeadLetter::read)
-        .collect::<Result<_, _>>()?;
-    Ok(Page::cut(rows, page, total))
+    let count = || {
+        let mut sql = Statement::new("select count(*)");
+        filter(&mut sql);
+        sql
+    };
+    read::page(pool, page, DeadLetter::read, rows, count).await
 }
 
 /// A workspace's dead letter.
@@ -200,13 +190,15 @@ pub(crate) async fn find(
     workspace: WorkspaceId,
     id: i64,
 ) -> Result<Option<DeadLetter>, sqlx::Error> {
-    let mut sql = Statement::new(COLUMNS);
-    sql.push(" from dead_letters where error is not null and id = ")
-        .push_bind(id);
-    sql.push(" and workspace_id = ")
-        .push_bind(workspace.to_string());
-    let row = sql.build().fetch_optional(pool).await?;
-    row.as_ref().map(DeadLetter::read).transpose()
+    read::first(pool, DeadLetter::read, || {
+        let mut sql = Statement::new(COLUMNS);
+        sql.push(" from dead_letters where error is not null and id = ")
+            .push_bind(id);
+        sql.push(" and workspace_id = ")
+            .push_bind(workspace.to_string());
+        sql
+    })
+    .await
 }
 
 /// Applies what an aggregate has set aside, in order, until nothing is left or one still does not

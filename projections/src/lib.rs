@@ -19,6 +19,7 @@ pub mod queue;
 mod read;
 mod reader;
 mod rebuild;
+mod request;
 mod runner;
 pub mod stats;
 

@@ -3,6 +3,8 @@
 use serde::de::DeserializeOwned;
 use sqlx::{Connection, PgPool, Postgres, QueryBuilder, Row, postgres::PgRow};
 
+use crate::page::{Page, PageRequest};
+
 /// A statement under construction, all values its own.
 pub(crate) type Statement = QueryBuilder<'static, Postgres>;
 
@@ -13,8 +15,49 @@ fn is_swap(error: &sqlx::Error) -> bool {
     matches!(code.as_deref(), Some("0A000" | "42P01" | "42703" | "XX000"))
 }
 
+/// What a row is read as.
+type Read<R> = fn(&PgRow) -> Result<R, sqlx::Error>;
+
+/// All rows of a statement.
+pub(crate) async fn all<R>(
+    pool: &PgPool,
+    read: Read<R>,
+    statement: impl Fn() -> Statement,
+) -> Result<Vec<R>, sqlx::Error> {
+    fetch(pool, statement).await?.iter().map(read).collect()
+}
+
+/// The first row of a statement, if it gives any.
+pub(crate) async fn first<R>(
+    pool: &PgPool,
+    read: Read<R>,
+    statement: impl Fn() -> Statement,
+) -> Result<Option<R>, sqlx::Error> {
+    let rows = fetch(pool, statement).await?;
+    rows.first().map(read).transpose()
+}
+
+/// The part of a list that is asked for: `statement` gives up to one row more than the page holds,
+/// `count` is sent if the list is to be counted.
+pub(crate) async fn page<K, R>(
+    pool: &PgPool,
+    request: &PageRequest<K>,
+    read: Read<R>,
+    statement: impl Fn() -> Statement,
+    count: impl Fn() -> Statement,
+) -> Result<Page<R>, sqlx::Error> {
+    let rows = all(pool, read, statement).await?;
+    let total = if request.with_total {
+        let counted = first(pool, |row| row.try_get(0), count).await?;
+        Some(counted.unwrap_or(0))
+    } else {
+        None
+    };
+    Ok(Page::cut(rows, request, total))
+}
+
 /// Runs a statement, and once more if its tables were exchanged meanwhile.
-pub(crate) async fn fetch(
+async fn fetch(
     pool: &PgPool,
     statement: impl Fn() -> Statement,
 ) -> Result<Vec<PgRow>, sqlx::Error> {
@@ -26,15 +69,6 @@ pub(crate) async fn fetch(
         }
         outcome => outcome,
     }
-}
-
-/// As [`fetch`], for a statement that gives one number.
-pub(crate) async fn fetch_count(
-    pool: &PgPool,
-    statement: impl Fn() -> Statement,
-) -> Result<i64, sqlx::Error> {
-    let rows = fetch(pool, statement).await?;
-    rows.first().map_or(Ok(0), |row| row.try_get(0))
 }
 
 /// A column of JSON text as a value.

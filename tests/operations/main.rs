@@ -2,5 +2,6 @@
 //! prove, export, back up, restore, look for faults.
 
 mod commands;
+mod roles;
 mod serving;
 mod support;

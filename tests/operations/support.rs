@@ -32,6 +32,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// An operator's working directory.
 pub struct Operator {
     folder: TempDir,
+    database_url: Option<String>,
 }
 
 impl Operator {
@@ -42,7 +43,22 @@ impl Operator {
             .permissions(std::fs::Permissions::from_mode(0o711))
             .tempdir()
             .expect("the temporary folder is writable");
-        Self { folder }
+        Self {
+            folder,
+            database_url: None,
+        }
+    }
+
+    /// One who has a PostgreSQL of their own, and sets `DATABASE_URL`.
+    pub fn with_database(url: String) -> Self {
+        Self {
+            database_url: Some(url),
+            ..Self::new()
+        }
+    }
+
+    pub fn database_url(&self) -> &str {
+        self.database_url.as_deref().expect("has a database")
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -65,6 +81,9 @@ impl Operator {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
+        if let Some(url) = &self.database_url {
+            command.env("DATABASE_URL", url);
+        }
         command
     }
 

@@ -1,6 +1,6 @@
 //! Why a job refuses a command.
 
-use super::aggregate::Status;
+use super::state::Status;
 use crate::{
     code::{ErrorCode, Refusal},
     violation::Violation,

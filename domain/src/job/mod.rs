@@ -17,13 +17,14 @@ mod aggregate;
 mod command;
 mod error;
 mod event;
+mod state;
 #[cfg(test)]
 mod tests;
 
-pub use aggregate::{Attempt, Job, Status};
 pub use command::{Command, Request};
 pub use error::Error;
 pub use event::{Event, Failure, Progress, ToolRef};
+pub use state::{Attempt, Job, Status};
 
 /// To what a job's sealed field is bound: in the place of another field or job it does not open.
 pub fn seal_context(job: crate::id::JobId, field: &str) -> String {

@@ -108,7 +108,7 @@ pub async fn list(
         Order::Ascending => (" and a.position > ", ""),
         Order::Descending => (" and a.position < ", " desc"),
     };
-    let rows = read::fetch(pool, || {
+    let rows = || {
         let mut sql = Statement::new(
             "with found as materialized (select a.position from projections.audit a where",
         );
@@ -124,20 +124,13 @@ pub async fn list(
         sql.push("where l.position in (select position from found) order by l.position");
         sql.push(direction);
         sql
-    });
-    let rows = rows.await?;
-    let total = if query.page.with_total {
-        let count = read::fetch_count(pool, || {
-            let mut sql = Statement::new("select count(*) from projections.audit a where");
-            push_filter(&mut sql, workspace, &query.filter);
-            sql
-        });
-        Some(count.await?)
-    } else {
-        None
     };
-    let rows = rows.iter().map(AuditRow::read).collect::<Result<_, _>>()?;
-    Ok(Page::cut(rows, &query.page, total))
+    let count = || {
+        let mut sql = Statement::new("select count(*) from projections.audit a where");
+        push_filter(&mut sql, workspace, &query.filter);
+        sql
+    };
+    read::page(pool, &query.page, AuditRow::read, rows, count).await
 }
 
 /// One event by its position, from the log itself.
@@ -149,13 +142,12 @@ pub async fn event(
     workspace: WorkspaceId,
     position: i64,
 ) -> Result<Option<AuditRow>, sqlx::Error> {
-    let rows = read::fetch(pool, || {
+    read::first(pool, AuditRow::read, || {
         let mut sql = Statement::new(COLUMNS);
         sql.push("where l.position = ").push_bind(position);
         sql.push(" and l.workspace_id = ")
             .push_bind(workspace.to_string());
         sql
     })
-    .await?;
-    rows.first().map(AuditRow::read).transpose()
+    .await
 }

@@ -46,14 +46,6 @@ fn tools() -> Statement {
     )
 }
 
-async fn one(
-    pool: &PgPool,
-    statement: impl Fn() -> Statement,
-) -> Result<Option<ToolRow>, sqlx::Error> {
-    let rows = read::fetch(pool, statement).await?;
-    rows.first().map(ToolRow::read).transpose()
-}
-
 /// A tool by its id, deleted or not.
 ///
 /// # Errors
@@ -63,7 +55,7 @@ pub async fn by_id(
     workspace: WorkspaceId,
     id: ToolId,
 ) -> Result<Option<ToolRow>, sqlx::Error> {
-    one(pool, || {
+    read::first(pool, ToolRow::read, || {
         let mut sql = tools();
         sql.push_bind(workspace.uuid());
         sql.push(" and t.id = ").push_bind(id.uuid());
@@ -82,7 +74,7 @@ pub async fn by_ids(
     ids: &[ToolId],
 ) -> Result<Vec<ToolRow>, sqlx::Error> {
     let ids: Vec<_> = ids.iter().map(|id| id.uuid()).collect();
-    let rows = read::fetch(pool, || {
+    read::all(pool, ToolRow::read, || {
         let mut sql = tools();
         sql.push_bind(workspace.uuid());
         sql.push(" and t.id = any(")
@@ -90,8 +82,7 @@ pub async fn by_ids(
             .push(")");
         sql
     })
-    .await?;
-    rows.iter().map(ToolRow::read).collect()
+    .await
 }
 
 /// A tool by its name; a deleted one has none.
@@ -103,7 +94,7 @@ pub async fn by_name(
     workspace: WorkspaceId,
     name: &str,
 ) -> Result<Option<ToolRow>, sqlx::Error> {
-    one(pool, || {
+    read::first(pool, ToolRow::read, || {
         let mut sql = tools();
         sql.push_bind(workspace.uuid());
         sql.push(" and not t.is_deleted and t.name = ");
@@ -124,7 +115,7 @@ pub async fn by_number(
     workspace: WorkspaceId,
     number: i32,
 ) -> Result<Option<ToolRow>, sqlx::Error> {
-    one(pool, || {
+    read::first(pool, ToolRow::read, || {
         let mut sql = tools();
         sql.push_bind(workspace.uuid());
         sql.push(" and t.number = ").push_bind(number);
@@ -167,7 +158,7 @@ pub async fn list(
     workspace: WorkspaceId,
     list: &ListTools,
 ) -> Result<Page<ToolRow>, sqlx::Error> {
-    let rows = read::fetch(pool, || {
+    let rows = || {
         let mut sql = tools();
         sql.push_bind(workspace.uuid());
         push_filter(&mut sql, &list.filter);
@@ -177,22 +168,15 @@ pub async fn list(
         sql.push(" order by t.number limit ");
         sql.push_bind(list.page.limit() + 1);
         sql
-    });
-    let rows = rows.await?;
-    let total = if list.page.with_total {
-        let count = read::fetch_count(pool, || {
-            let mut sql =
-                Statement::new("select count(*) from projections.tools t where t.workspace_id = ");
-            sql.push_bind(workspace.uuid());
-            push_filter(&mut sql, &list.filter);
-            sql
-        });
-        Some(count.await?)
-    } else {
-        None
     };
-    let rows = rows.iter().map(ToolRow::read).collect::<Result<_, _>>()?;
-    Ok(Page::cut(rows, &list.page, total))
+    let count = || {
+        let mut sql =
+            Statement::new("select count(*) from projections.tools t where t.workspace_id = ");
+        sql.push_bind(workspace.uuid());
+        push_filter(&mut sql, &list.filter);
+        sql
+    };
+    read::page(pool, &list.page, ToolRow::read, rows, count).await
 }
 
 /// The names of the tools that are not deleted, by number: the first `limit`.
@@ -204,16 +188,19 @@ pub async fn names(
     workspace: WorkspaceId,
     limit: i64,
 ) -> Result<Vec<String>, sqlx::Error> {
-    let rows = read::fetch(pool, || {
-        let mut sql =
-            Statement::new("select t.name from projections.tools t where t.workspace_id = ");
-        sql.push_bind(workspace.uuid());
-        sql.push(" and not t.is_deleted order by t.number limit ");
-        sql.push_bind(limit);
-        sql
-    })
-    .await?;
-    rows.iter().map(|row| row.try_get("name")).collect()
+    read::all(
+        pool,
+        |row| row.try_get("name"),
+        || {
+            let mut sql =
+                Statement::new("select t.name from projections.tools t where t.workspace_id = ");
+            sql.push_bind(workspace.uuid());
+            sql.push(" and not t.is_deleted order by t.number limit ");
+            sql.push_bind(limit);
+            sql
+        },
+    )
+    .await
 }
 
 fn tool_versions() -> Statement {
@@ -235,7 +222,7 @@ pub async fn versions(
     tool: ToolId,
     page: &PageRequest<u32>,
 ) -> Result<Page<VersionRow>, sqlx::Error> {
-    let rows = read::fetch(pool, || {
+    let rows = || {
         let mut sql = tool_versions();
         sql.push_bind(workspace.uuid());
         sql.push(" and tool_id = ").push_bind(tool.uuid());
@@ -245,26 +232,15 @@ pub async fn versions(
         sql.push(" order by version limit ");
         sql.push_bind(page.limit() + 1);
         sql
-    });
-    let rows = rows.await?;
-    let total = if page.with_total {
-        let count = read::fetch_count(pool, || {
-            let mut sql = Statement::new(
-                "select count(*) from projections.tool_versions where workspace_id = ",
-            );
-            sql.push_bind(workspace.uuid());
-            sql.push(" and tool_id = ").push_bind(tool.uuid());
-            sql
-        });
-        Some(count.await?)
-    } else {
-        None
     };
-    let rows = rows
-        .iter()
-        .map(VersionRow::read)
-        .collect::<Result<_, _>>()?;
-    Ok(Page::cut(rows, page, total))
+    let count = || {
+        let mut sql =
+            Statement::new("select count(*) from projections.tool_versions where workspace_id = ");
+        sql.push_bind(workspace.uuid());
+        sql.push(" and tool_id = ").push_bind(tool.uuid());
+        sql
+    };
+    read::page(pool, page, VersionRow::read, rows, count).await
 }
 
 /// One version of a tool.
@@ -277,13 +253,12 @@ pub async fn version(
     tool: ToolId,
     version: u32,
 ) -> Result<Option<VersionRow>, sqlx::Error> {
-    let rows = read::fetch(pool, || {
+    read::first(pool, VersionRow::read, || {
         let mut sql = tool_versions();
         sql.push_bind(workspace.uuid());
         sql.push(" and tool_id = ").push_bind(tool.uuid());
         sql.push(" and version = ").push_bind(i64::from(version));
         sql
     })
-    .await?;
-    rows.first().map(VersionRow::read).transpose()
+    .await
 }

@@ -63,14 +63,13 @@ pub async fn by_id(
     workspace: WorkspaceId,
     id: JobId,
 ) -> Result<Option<JobRow>, sqlx::Error> {
-    let rows = read::fetch(pool, || {
+    read::first(pool, JobRow::read, || {
         let mut sql = jobs();
         sql.push_bind(workspace.uuid());
         sql.push(" and id = ").push_bind(id.uuid());
         sql
     })
-    .await?;
-    rows.first().map(JobRow::read).transpose()
+    .await
 }
 
 /// Jobs by their ids, in no particular order; unknown ids are left out.
@@ -83,14 +82,13 @@ pub async fn by_ids(
     ids: &[JobId],
 ) -> Result<Vec<JobRow>, sqlx::Error> {
     let ids: Vec<_> = ids.iter().map(|id| id.uuid()).collect();
-    let rows = read::fetch(pool, || {
+    read::all(pool, JobRow::read, || {
         let mut sql = jobs();
         sql.push_bind(workspace.uuid());
         sql.push(" and id = any(").push_bind(ids.clone()).push(")");
         sql
     })
-    .await?;
-    rows.iter().map(JobRow::read).collect()
+    .await
 }
 
 /// The text of a status in its column.
@@ -129,7 +127,7 @@ pub async fn list(
     workspace: WorkspaceId,
     list: &ListJobs,
 ) -> Result<Page<JobRow>, sqlx::Error> {
-    let rows = read::fetch(pool, || {
+    let rows = || {
         let mut sql = jobs();
         sql.push_bind(workspace.uuid());
         push_filter(&mut sql, &list.filter);
@@ -141,20 +139,12 @@ pub async fn list(
         sql.push(" order by created_at desc, id desc limit ");
         sql.push_bind(list.page.limit() + 1);
         sql
-    });
-    let rows = rows.await?;
-    let total = if list.page.with_total {
-        let count = read::fetch_count(pool, || {
-            let mut sql =
-                Statement::new("select count(*) from projections.jobs where workspace_id = ");
-            sql.push_bind(workspace.uuid());
-            push_filter(&mut sql, &list.filter);
-            sql
-        });
-        Some(count.await?)
-    } else {
-        None
     };
-    let rows = rows.iter().map(JobRow::read).collect::<Result<_, _>>()?;
-    Ok(Page::cut(rows, &list.page, total))
+    let count = || {
+        let mut sql = Statement::new("select count(*) from projections.jobs where workspace_id = ");
+        sql.push_bind(workspace.uuid());
+        push_filter(&mut sql, &list.filter);
+        sql
+    };
+    read::page(pool, &list.page, JobRow::read, rows, count).await
 }

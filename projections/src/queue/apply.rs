@@ -10,7 +10,10 @@ use sqlx::PgConnection;
 use toolroom_domain::{JobId, job::Event};
 use toolroom_eventlog::RecordedEvent;
 
-use crate::projection::{ApplyError, aggregate_id, decode};
+use crate::{
+    projection::{ApplyError, aggregate_id, decode},
+    request,
+};
 
 #[derive(Clone, Debug, PartialEq)]
 struct Row {
@@ -30,10 +33,12 @@ struct State {
     run_at: Option<Timestamp>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 struct Change {
-    /// Set when the job was requested in this batch.
+    /// Set when the job was requested in this batch: it has no row yet.
     row: Option<Row>,
+    /// The last retry, of a job that was not requested in this batch.
+    retried: Option<Arc<RecordedEvent>>,
     state: Option<State>,
     ended: bool,
 }
@@ -61,7 +66,7 @@ pub(super) fn fold(events: &[Arc<RecordedEvent>]) -> Result<Changes, ApplyError>
     Ok(changes)
 }
 
-fn remember(change: &mut Change, event: &RecordedEvent) -> Result<(), ApplyError> {
+fn remember(change: &mut Change, event: &Arc<RecordedEvent>) -> Result<(), ApplyError> {
     match decode::<Event>(event)? {
         Event::Requested {
             priority,
@@ -94,19 +99,16 @@ fn remember(change: &mut Change, event: &RecordedEvent) -> Result<(), ApplyError
         Event::RetryScheduled {
             attempt, run_at, ..
         } => {
-            // It had ended, so its row is gone unless that was in this very batch.
             change.ended = false;
             change.state = Some(State {
                 attempt: i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX),
                 lease_until: None,
                 run_at: Some(run_at),
             });
-            change.row.get_or_insert(Row {
-                workspace_id: event.workspace_id.clone(),
-                position: event.position,
-                priority: 0,
-                run_at,
-            });
+            match &mut change.row {
+                Some(row) => row.position = event.position,
+                None => change.retried = Some(Arc::clone(event)),
+            }
         }
         Event::Progressed { .. }
         | Event::Succeeded { .. }
@@ -117,6 +119,37 @@ fn remember(change: &mut Change, event: &RecordedEvent) -> Result<(), ApplyError
 }
 
 impl Changes {
+    /// Gives the jobs that are retried a row again, with the priority that they were requested
+    /// with: it went with their first end.
+    pub(super) async fn recall(&mut self, tx: &mut PgConnection) -> Result<(), ApplyError> {
+        let retried = |change: &Change| {
+            let event = change.retried.as_ref().filter(|_| !change.ended)?;
+            Some(Arc::clone(event))
+        };
+        let events: Vec<_> = self.0.values().filter_map(retried).collect();
+        let jobs = events.iter().map(|e| e.aggregate_id.as_str()).collect();
+        let requests = request::find_in_tx(tx, jobs).await?;
+        for change in self.0.values_mut() {
+            let Some(event) = retried(change) else {
+                continue;
+            };
+            let Some(Event::Requested { priority, at, .. }) = requests.get(&event.aggregate_id)
+            else {
+                return Err(ApplyError::event(
+                    &event,
+                    "the job's request cannot be read",
+                ));
+            };
+            change.row = Some(Row {
+                workspace_id: event.workspace_id.clone(),
+                position: event.position,
+                priority: *priority,
+                run_at: *at,
+            });
+        }
+        Ok(())
+    }
+
     pub(super) fn makes_wait(&self) -> bool {
         self.0.values().any(|change| {
             !change.ended
@@ -189,7 +222,7 @@ async fn insert(
                      $7::timestamptz[]) as u(j, w, p, pr, r, a, l)
          -- a job that failed and is retried within one batch still has its row
          on conflict (job_id) do update
-         set run_at = excluded.run_at, attempt = excluded.attempt,
+         set position = excluded.position, run_at = excluded.run_at, attempt = excluded.attempt,
              lease_until = excluded.lease_until, running = excluded.running"
     ))
     .bind(rows.iter().map(|r| r.0.to_string()).collect::<Vec<_>>())

@@ -44,7 +44,7 @@ impl Projection for Queue {
     }
 
     fn version(&self) -> i32 {
-        1
+        2
     }
 
     /// Longer than the others': a job in the background can wait some milliseconds, and most jobs
@@ -95,7 +95,8 @@ impl Projection for Queue {
         tables: &Tables,
         events: &[Arc<RecordedEvent>],
     ) -> Result<(), ApplyError> {
-        let changes = apply::fold(events)?;
+        let mut changes = apply::fold(events)?;
+        changes.recall(tx).await?;
         if changes.makes_wait() {
             self.pending.store(true, Ordering::Release);
         }

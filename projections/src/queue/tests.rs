@@ -1,5 +1,6 @@
 //! The queue as its events tell it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -89,6 +90,7 @@ struct Told {
     queue: Queue,
     tx: PgConnection,
     position: i64,
+    sequences: HashMap<u128, i64>,
     _database: TestDatabase,
 }
 
@@ -106,37 +108,73 @@ impl Told {
             queue,
             tx,
             position: 0,
+            sequences: HashMap::new(),
             _database: database,
         }
     }
 
     async fn batch(&mut self, events: impl IntoIterator<Item = (u128, Event)>) {
-        let events: Vec<_> = events
-            .into_iter()
-            .map(|(n, event)| {
-                self.position += 1;
-                Arc::new(RecordedEvent {
-                    position: self.position,
-                    logged_at: AT,
-                    hash: [0; 32],
-                    aggregate_type: "job".to_owned(),
-                    aggregate_id: job(n).to_string(),
-                    sequence: self.position,
-                    event_type: toolroom_eventlog::DomainEvent::event_type(&event),
-                    event_version: "1.0".to_owned(),
-                    payload: serde_json::to_string(&event).unwrap(),
-                    metadata: "{}".to_owned(),
-                    global_seq: self.position,
-                    recorded_at: AT,
-                    workspace_id: WorkspaceId::DEFAULT.to_string(),
-                })
-            })
-            .collect();
-        let tables = Tables::serving(1);
-        self.queue
-            .apply(&mut self.tx, &tables, &events)
+        let mut batch = Vec::new();
+        for (n, event) in events {
+            self.position += 1;
+            let sequence = self.sequences.entry(n).or_default();
+            *sequence += 1;
+            let event = RecordedEvent {
+                position: self.position,
+                logged_at: AT,
+                hash: [0; 32],
+                aggregate_type: "job".to_owned(),
+                aggregate_id: job(n).to_string(),
+                sequence: *sequence,
+                event_type: toolroom_eventlog::DomainEvent::event_type(&event),
+                event_version: "1.0".to_owned(),
+                payload: serde_json::to_string(&event).unwrap(),
+                metadata: format!("{{\"workspace_id\": \"{}\"}}", WorkspaceId::DEFAULT),
+                global_seq: self.position,
+                recorded_at: AT,
+                workspace_id: WorkspaceId::DEFAULT.to_string(),
+            };
+            sqlx::query(
+                "insert into events (aggregate_type, aggregate_id, sequence, event_type,
+                                     event_version, payload, metadata)
+                 values ($1, $2, $3, $4, $5, $6::json, $7::json)",
+            )
+            .bind(&event.aggregate_type)
+            .bind(&event.aggregate_id)
+            .bind(event.sequence)
+            .bind(&event.event_type)
+            .bind(&event.event_version)
+            .bind(&event.payload)
+            .bind(&event.metadata)
+            .execute(&mut self.tx)
             .await
             .unwrap();
+            batch.push(Arc::new(event));
+        }
+        let tables = Tables::serving(1);
+        self.queue
+            .apply(&mut self.tx, &tables, &batch)
+            .await
+            .unwrap();
+    }
+
+    /// Each row as its job's number, priority and position: the order in which they are taken.
+    async fn order(&mut self) -> Vec<(u128, i32, i64)> {
+        let rows =
+            sqlx::query("select job_id, priority, position from projections.queue order by job_id")
+                .fetch_all(&mut self.tx)
+                .await
+                .unwrap();
+        rows.iter()
+            .map(|row| {
+                let id: JobId = row.get::<&str, _>("job_id").parse().unwrap();
+                (
+                    id.uuid().as_u128(),
+                    row.get("priority"),
+                    row.get("position"),
+                )
+            })
+            .collect()
     }
 
     /// Each row as its job's number, attempt, whether it runs, and when it is due, in seconds.
@@ -222,5 +260,17 @@ async fn batches_however_cut_leave_the_same() {
             [(1, 2, true), (3, 0, false)],
             "cut at {cut}"
         );
+        // The retried one keeps its priority and goes to the end of its line.
+        assert_eq!(told.order().await, [(1, 5, 5), (3, 0, 7)], "cut at {cut}");
     }
+}
+
+#[tokio::test]
+async fn a_job_that_is_retried_and_ends_within_a_batch_leaves_no_trace() {
+    let mut told = Told::new().await;
+    told.batch([requested(1, 0), started(1, 1)]).await;
+    assert_eq!(told.rows().await, [(1, 1, true, 0)]);
+    told.batch([failed(1, 1), retry(1, 2), started(1, 2), failed(1, 2)])
+        .await;
+    assert_eq!(told.rows().await, []);
 }

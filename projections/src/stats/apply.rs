@@ -1,7 +1,7 @@
 //! How runs are counted.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -9,12 +9,15 @@ use std::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
-use sqlx::{PgConnection, Row};
+use sqlx::PgConnection;
 use toolroom_domain::{ToolId, WorkspaceId, job::Event, tool::Kind};
-use toolroom_eventlog::{RecordedEvent, upcast};
+use toolroom_eventlog::RecordedEvent;
 
 use super::latency;
-use crate::projection::{ApplyError, Projection, Tables, decode};
+use crate::{
+    projection::{ApplyError, Projection, Tables, decode},
+    request,
+};
 
 /// Nobody waits for statistics: longer pauses save work.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -158,7 +161,11 @@ impl Projection for Stats {
             .map(|(event, _)| event.aggregate_id.as_str())
             .filter(|job| !runs.contains_key(*job))
             .collect();
-        runs.extend(requests(tx, elsewhere).await?);
+        for (job, request) in request::find_in_tx(tx, elsewhere).await? {
+            if let Some(run) = Run::of(request) {
+                runs.insert(job, run);
+            }
+        }
         let mut counts: BTreeMap<Key, i64> = BTreeMap::new();
         for (event, (outcome, latency, at)) in ended {
             let Some(run) = runs.get(&event.aggregate_id) else {
@@ -198,42 +205,6 @@ fn in_batch(
     for event in requests {
         if let Some(run) = Run::of(decode(event)?) {
             runs.insert(event.aggregate_id.clone(), run);
-        }
-    }
-    Ok(runs)
-}
-
-/// The requests of jobs, from the log itself: what a job runs never changes, so a copy would only
-/// be one more thing to keep.
-async fn requests(
-    tx: &mut PgConnection,
-    jobs: BTreeSet<&str>,
-) -> Result<HashMap<String, Run>, sqlx::Error> {
-    if jobs.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let jobs: Vec<&str> = jobs.into_iter().collect();
-    let rows = sqlx::query(
-        // The limit keeps this a look-up by the whole key, whatever is known of the table: with
-        // `= any($1)` a plan was seen that walks the index over all jobs.
-        "select e.aggregate_id, e.event_type, e.event_version, e.payload
-         from unnest($1::text[]) as job (id)
-         cross join lateral (
-             select aggregate_id, event_type, event_version, payload::text as payload
-             from events
-             where aggregate_type = 'job' and aggregate_id = job.id and sequence = 1
-             limit 1
-         ) e",
-    )
-    .bind(jobs)
-    .fetch_all(tx)
-    .await?;
-    let mut runs = HashMap::with_capacity(rows.len());
-    for row in rows {
-        let (name, version) = (row.try_get("event_type")?, row.try_get("event_version")?);
-        let request = upcast::decode(name, version, row.try_get("payload")?);
-        if let Some(run) = request.ok().and_then(Run::of) {
-            runs.insert(row.try_get("aggregate_id")?, run);
         }
     }
     Ok(runs)

@@ -122,6 +122,14 @@ impl StatsBucket {
     }
 }
 
+/// What a bucket is read from, of rows that were counted by outcome and latency.
+const COUNTS: &str = "sum(runs)::bigint as runs,
+    coalesce(sum(runs) filter (where outcome = 'SUCCEEDED'), 0)::bigint as succeeded,
+    coalesce(sum(runs) filter (where outcome = 'FAILED'), 0)::bigint as failed,
+    coalesce(sum(runs) filter (where outcome = 'CANCELLED'), 0)::bigint as cancelled,
+    coalesce(array_agg(latency order by latency) filter (where latency >= 0), '{}') as latencies,
+    coalesce(array_agg(runs order by latency) filter (where latency >= 0), '{}') as counts";
+
 /// The statistics of a workspace, by time and then key: the oldest [`MAX_BUCKETS`].
 ///
 /// # Errors
@@ -133,7 +141,7 @@ pub async fn buckets(
 ) -> Result<Vec<StatsBucket>, sqlx::Error> {
     let period = query.period.as_sql();
     let key = query.group_by.column();
-    let rows = read::fetch(pool, || {
+    read::all(pool, StatsBucket::read, || {
         let mut sql = Statement::new(format!(
             "with counted as (
                  select date_trunc('{period}', hour, 'UTC') as from_time, {key} as key, outcome,
@@ -158,14 +166,7 @@ pub async fn buckets(
                     ((from_time at time zone 'UTC') + interval '1 {period}') at time zone 'UTC'
                         as to_time,
                     key,
-                    sum(runs)::bigint as runs,
-                    coalesce(sum(runs) filter (where outcome = 'SUCCEEDED'), 0)::bigint as succeeded,
-                    coalesce(sum(runs) filter (where outcome = 'FAILED'), 0)::bigint as failed,
-                    coalesce(sum(runs) filter (where outcome = 'CANCELLED'), 0)::bigint as cancelled,
-                    coalesce(array_agg(latency order by latency) filter (where latency >= 0),
-                             '{{}}') as latencies,
-                    coalesce(array_agg(runs order by latency) filter (where latency >= 0),
-                             '{{}}') as counts
+                    {COUNTS}
              from counted
              group by from_time, key
              order by from_time, key
@@ -174,8 +175,7 @@ pub async fn buckets(
         sql.push_bind(MAX_BUCKETS);
         sql
     })
-    .await?;
-    rows.iter().map(StatsBucket::read).collect()
+    .await
 }
 
 /// What the runs of each of these tools came to since a moment, rounded down to its hour: one
@@ -191,7 +191,7 @@ pub async fn of_tools(
 ) -> Result<Vec<StatsBucket>, sqlx::Error> {
     let ids: Vec<_> = tools.iter().map(|tool| tool.uuid()).collect();
     let key = GroupBy::Tool.column();
-    let rows = read::fetch(pool, || {
+    read::all(pool, StatsBucket::read, || {
         let mut sql = Statement::new(format!(
             "with counted as (
                  select {key} as key, outcome, latency, min(hour) as first_hour,
@@ -201,26 +201,18 @@ pub async fn of_tools(
         ));
         sql.push_bind(workspace.uuid());
         sql.push(" and tool_id = any(").push_bind(ids.clone());
-        sql.push(") and hour >= date_trunc('hour', ").push_bind(since.to_sqlx());
-        sql.push(
+        sql.push(") and hour >= date_trunc('hour', ")
+            .push_bind(since.to_sqlx());
+        sql.push(format!(
             "::timestamptz, 'UTC')
                  group by 1, 2, 3
              )
              select min(first_hour) as from_time, max(last_hour) + interval '1 hour' as to_time,
-                    key,
-                    sum(runs)::bigint as runs,
-                    coalesce(sum(runs) filter (where outcome = 'SUCCEEDED'), 0)::bigint as succeeded,
-                    coalesce(sum(runs) filter (where outcome = 'FAILED'), 0)::bigint as failed,
-                    coalesce(sum(runs) filter (where outcome = 'CANCELLED'), 0)::bigint as cancelled,
-                    coalesce(array_agg(latency order by latency) filter (where latency >= 0),
-                             '{}') as latencies,
-                    coalesce(array_agg(runs order by latency) filter (where latency >= 0),
-                             '{}') as counts
+                    key, {COUNTS}
              from counted
-             group by key",
-        );
+             group by key"
+        ));
         sql
     })
-    .await?;
-    rows.iter().map(StatsBucket::read).collect()
+    .await
 }

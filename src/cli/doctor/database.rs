@@ -1,7 +1,7 @@
 //! What the database tells.
 
 use sqlx::{PgPool, Row as _};
-use toolroom_eventlog::{Vault, database::APP_ROLE};
+use toolroom_eventlog::{Vault, database::APP_ROLE, rights};
 
 use super::Findings;
 use crate::{config::Config, database::Access, master_key};
@@ -43,6 +43,7 @@ async fn look_closer(
     findings: &mut Findings,
 ) -> Result<(), sqlx::Error> {
     server(pool, findings).await?;
+    rights(pool, findings).await?;
     if !migrations(pool, findings).await? {
         return Ok(());
     }
@@ -89,6 +90,25 @@ async fn server(pool: &PgPool, findings: &mut Findings) -> Result<(), sqlx::Erro
         );
     } else {
         findings.good("durability", "fsync and synchronous_commit are on");
+    }
+    Ok(())
+}
+
+/// What an administrator must grant before anything is migrated.
+async fn rights(pool: &PgPool, findings: &mut Findings) -> Result<(), sqlx::Error> {
+    let lacks = rights::lacking(pool).await?;
+    for lack in &lacks {
+        findings.fault(
+            "rights",
+            &lack.what,
+            format_args!("as an administrator of the database: {}", lack.mend),
+        );
+    }
+    if lacks.is_empty() {
+        findings.good(
+            "rights",
+            "the role of the connection may do what the server needs",
+        );
     }
     Ok(())
 }
@@ -143,8 +163,7 @@ async fn migrations(pool: &PgPool, findings: &mut Findings) -> Result<bool, sqlx
 
 async fn role(pool: &PgPool, findings: &mut Findings) -> Result<(), sqlx::Error> {
     let row = sqlx::query(
-        "select pg_has_role(current_user, $1, 'member') as member,
-                has_table_privilege($1, 'events', 'select, insert') as may_append,
+        "select has_table_privilege($1, 'events', 'select, insert') as may_append,
                 has_table_privilege($1, 'events', 'update') or has_table_privilege($1, 'events', 'delete')
                     or has_table_privilege($1, 'events', 'truncate') as may_change,
                 has_schema_privilege($1, 'projections', 'create') as may_project,
@@ -163,24 +182,19 @@ async fn role(pool: &PgPool, findings: &mut Findings) -> Result<(), sqlx::Error>
         }
     };
     check(
-        row.get("member"),
-        "the connection's role may not become toolroom_app",
-        "as a superuser: grant toolroom_app to that role",
-    );
-    check(
         row.get::<bool, _>("may_append") && row.get::<bool, _>("may_project"),
         "toolroom_app lacks rights that the migrations gave it",
-        "grant select and insert on events, and create on the schema projections, to toolroom_app",
+        "grant select, insert on events, event_log to toolroom_app; grant usage, create on schema projections to toolroom_app;",
     );
     check(
         !row.get::<bool, _>("may_change"),
         "toolroom_app may change the log",
-        "revoke update, delete, truncate on events from toolroom_app",
+        "revoke update, delete, truncate on events from toolroom_app;",
     );
     check(
         row.get::<i64, _>("guards") == 4,
         "the triggers that keep the log append-only are off",
-        "alter table events enable trigger all; the same for event_log; then `toolroom verify`",
+        "alter table events enable trigger user; alter table event_log enable trigger user; and then `toolroom verify`",
     );
     if sound {
         findings.good(
@@ -212,7 +226,9 @@ async fn cluster(pool: &PgPool, findings: &mut Findings) -> Result<(), sqlx::Err
 async fn horizon(pool: &PgPool, findings: &mut Findings) -> Result<(), sqlx::Error> {
     let row = sqlx::query(
         "select coalesce(max(extract(epoch from clock_timestamp() - xact_start)), 0)::float8 as age_s,
-                (array_agg(pid order by xact_start))[1] as pid
+                (array_agg(pid order by xact_start))[1] as pid,
+                pg_has_role('pg_read_all_stats', 'usage') as sees_all,
+                format('%I', current_user) as me
          from pg_stat_activity
          where backend_xid is not null and pid <> pg_backend_pid()",
     )
@@ -224,10 +240,21 @@ async fn horizon(pool: &PgPool, findings: &mut Findings) -> Result<(), sqlx::Err
         findings.fault(
             "horizon",
             format_args!("a transaction of this cluster has been writing for {age:.0} s: nothing newer is sequenced"),
-            format_args!("end it; process {} holds it", pid.unwrap_or_default()),
+            format_args!(
+                "end it: select pg_terminate_backend({});",
+                pid.unwrap_or_default()
+            ),
         );
-    } else {
+    } else if row.get("sees_all") {
         findings.good("horizon", format_args!("{age:.1} s"));
+    } else {
+        let me: &str = row.get("me");
+        findings.good(
+            "horizon",
+            format_args!(
+                "{age:.1} s among the role's own transactions; to see others' too: grant pg_read_all_stats to {me};"
+            ),
+        );
     }
     let prepared: i64 = sqlx::query_scalar("select count(*) from pg_prepared_xacts")
         .fetch_one(pool)

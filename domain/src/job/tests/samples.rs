@@ -1,0 +1,179 @@
+//! What the stories of a job are told with.
+
+use super::super::{Command, Event, Failure, Job, Progress, Request, ToolRef};
+use crate::{
+    code::ErrorCategory,
+    id::{JobId, ToolId, WorkspaceId},
+    sealed::Sealed,
+    testing::{Story, at, given},
+    tool::Kind,
+};
+
+pub const LEASE_MS: u64 = 15_000;
+pub const DURATION_US: u64 = 1_234;
+
+pub fn id() -> JobId {
+    JobId::from_uuid(uuid::Uuid::from_u128(7))
+}
+
+pub fn sealed(data: &str) -> Sealed {
+    Sealed {
+        key: 1,
+        data: data.to_owned(),
+    }
+}
+
+pub fn tool() -> ToolRef {
+    ToolRef {
+        id: ToolId::from_uuid(uuid::Uuid::from_u128(1)),
+        version: 2,
+        kind: Kind::Native,
+    }
+}
+
+pub fn request() -> Box<Request> {
+    Box::new(Request {
+        id: id(),
+        workspace: WorkspaceId::DEFAULT,
+        tool: tool(),
+        action: None,
+        input: sealed("in"),
+        is_test: false,
+        priority: 0,
+        run_at: None,
+        rerun_of: None,
+        at: at(1),
+    })
+}
+
+pub fn requested() -> Event {
+    Event::Requested {
+        id: id(),
+        workspace: WorkspaceId::DEFAULT,
+        tool: tool(),
+        action: None,
+        input: sealed("in"),
+        is_test: false,
+        priority: 0,
+        run_at: None,
+        rerun_of: None,
+        at: at(1),
+    }
+}
+
+pub fn start() -> Command {
+    Command::Start {
+        node: "n1".to_owned(),
+        lease_ms: LEASE_MS,
+        takes_over: None,
+        at: at(2),
+    }
+}
+
+pub fn take_over(attempt: u32) -> Command {
+    Command::Start {
+        node: "n1".to_owned(),
+        lease_ms: LEASE_MS,
+        takes_over: Some(attempt),
+        at: at(2),
+    }
+}
+
+pub fn started(attempt: u32) -> Event {
+    Event::Started {
+        attempt,
+        node: "n1".to_owned(),
+        lease_ms: LEASE_MS,
+        at: at(2),
+    }
+}
+
+pub fn succeed(attempt: u32) -> Command {
+    Command::Succeed {
+        attempt,
+        output: sealed("out"),
+        duration_us: DURATION_US,
+        at: at(3),
+    }
+}
+
+pub fn succeeded(attempt: u32) -> Event {
+    Event::Succeeded {
+        attempt,
+        output: sealed("out"),
+        duration_us: DURATION_US,
+        at: at(3),
+    }
+}
+
+pub fn failure() -> Failure {
+    Failure {
+        code: "TOOL_FAILED".to_owned(),
+        category: ErrorCategory::ServerError,
+        message: "the endpoint answered 503".to_owned(),
+        retryable: true,
+        details: Some(sealed("what it said")),
+    }
+}
+
+pub fn fail(attempt: u32) -> Command {
+    Command::Fail {
+        attempt,
+        error: failure(),
+        duration_us: DURATION_US,
+        at: at(3),
+    }
+}
+
+pub fn failed(attempt: u32) -> Event {
+    Event::Failed {
+        attempt,
+        error: failure(),
+        duration_us: DURATION_US,
+        at: at(3),
+    }
+}
+
+pub fn progress(attempt: u32, percentage: f64) -> Command {
+    Command::Progress {
+        attempt,
+        progress: Progress {
+            step: Some("reading".to_owned()),
+            percentage: Some(percentage),
+        },
+        at: at(3),
+    }
+}
+
+pub fn cancel() -> Command {
+    Command::Cancel {
+        reason: Some("no longer needed".to_owned()),
+        at: at(4),
+    }
+}
+
+pub fn cancelled() -> Event {
+    Event::Cancelled {
+        reason: Some("no longer needed".to_owned()),
+        at: at(4),
+    }
+}
+
+pub fn retry() -> Command {
+    Command::Retry {
+        run_at: at(10),
+        at: at(4),
+    }
+}
+
+pub fn retry_scheduled(attempt: u32) -> Event {
+    Event::RetryScheduled {
+        attempt,
+        run_at: at(10),
+        at: at(4),
+    }
+}
+
+pub fn running() -> Story<Job> {
+    given([requested(), started(1)])
+}
