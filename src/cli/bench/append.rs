@@ -165,6 +165,8 @@ impl<'a> Pgbench<'a> {
             .args(["--username", options.get_username()])
             .arg(options.get_database().unwrap_or_default())
             .stdin(Stdio::null())
+            // A terminal's interrupt is for us, who end it then.
+            .process_group(0)
             .kill_on_drop(true)
             .output()
             .await

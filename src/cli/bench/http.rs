@@ -68,7 +68,6 @@ pub async fn run(bench: &mut Bench<'_>, arguments: &Arguments) -> anyhow::Result
     );
     let folder = Folder::beside(&bench.config.data_dir, 0)?;
     let mut server = Server::start(bench.config, &folder)?;
-    output::status("http: starting the server");
     // Not interrupted, as no start of a server is.
     let measured = match server.listening().await {
         Ok(address) => {

@@ -42,7 +42,7 @@ const BATCH: u64 = 50;
 const STEP_EVENTS: i64 = 5_000;
 
 /// Bytes that an event takes on the disk: in the log, and in what is rebuilt beside what serves.
-const EVENT_BYTES: u64 = 4_000;
+const EVENT_BYTES: u64 = 2_000;
 
 /// 500 commands a second.
 const LIVE_INTERVAL: Duration = Duration::from_millis(2);
