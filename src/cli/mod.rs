@@ -1,6 +1,7 @@
 //! The command line: what can be asked for, and who does it. One file a command.
 
 mod backup;
+mod bench;
 mod config_print;
 mod doctor;
 mod export;
@@ -73,6 +74,8 @@ enum Command {
     Backup(backup::Arguments),
     /// Take a backup into a new data folder or an empty database.
     Restore(restore::Arguments),
+    /// Measure this machine and disk, on a private database that goes afterwards.
+    Bench(bench::Arguments),
     /// Print the GraphQL schema.
     Schema,
     /// Look for faults of the set-up, and say how to mend each.
@@ -141,6 +144,7 @@ impl Cli {
             Command::Export(arguments) => export::run(&config, arguments).await,
             Command::Backup(arguments) => backup::run(&config, arguments).await,
             Command::Restore(arguments) => restore::run(&config, arguments).await,
+            Command::Bench(arguments) => bench::run(&config, arguments).await,
             Command::Schema => schema::run(),
             Command::Doctor => doctor::run(&config).await,
             Command::Config {

@@ -25,8 +25,16 @@ pub fn progress(what: &'static str) -> impl FnMut(i64) {
     let terminal = io::stderr().is_terminal();
     move |reached| {
         if terminal {
-            let _ = write!(io::stderr(), "\r{what} {reached} ");
+            let _ = write!(io::stderr(), "\r{what} {reached} \x1b[K");
         }
+    }
+}
+
+/// Tells what is being done, in the place of the line of progress before; on a terminal only.
+pub fn status(what: impl std::fmt::Display) {
+    if io::stderr().is_terminal() {
+        // Erases what is left of a longer line.
+        let _ = write!(io::stderr(), "\r{what} \x1b[K");
     }
 }
 

@@ -5,7 +5,7 @@
 
 mod database;
 mod node;
-mod signals;
+pub mod signals;
 
 use std::future::Future;
 use std::process::ExitCode;

@@ -97,25 +97,34 @@ impl Operator {
 
     /// Starts a server on the folder's default data, and waits until it listens.
     pub async fn serve(&self) -> Serving {
-        let mut process = self
-            .command(&["serve", "--listen", "127.0.0.1:0"])
-            .spawn()
-            .expect("the binary starts");
+        self.start(&["serve", "--listen", "127.0.0.1:0"], "\"listening\"")
+            .await
+    }
+
+    /// Starts a benchmark, and waits until its server runs.
+    pub async fn bench(&self, arguments: &[&str]) -> Serving {
+        self.start(&[&["bench"], arguments].concat(), "measuring on")
+            .await
+    }
+
+    /// Starts a command, and waits until it says something.
+    async fn start(&self, arguments: &[&str], awaited: &str) -> Serving {
+        let mut process = self.command(arguments).spawn().expect("the binary starts");
         let stderr = process.stderr.take().expect("is piped");
         let mut lines = BufReader::new(stderr).lines();
         let listening = async {
             let mut seen = Vec::new();
             while let Ok(Some(line)) = lines.next_line().await {
-                if line.contains("\"listening\"") {
+                if line.contains(awaited) {
                     return;
                 }
                 seen.push(line);
             }
-            panic!("the server ended: {seen:#?}");
+            panic!("{arguments:?} ended: {seen:#?}");
         };
         tokio::time::timeout(PATIENCE, listening)
             .await
-            .expect("the server listens");
+            .expect("the command says so");
         let words = tokio::spawn(async move {
             let mut words = Vec::new();
             while let Ok(Some(line)) = lines.next_line().await {
@@ -179,7 +188,7 @@ impl Ran {
     }
 }
 
-/// A server process; killed when dropped.
+/// A server process, or a benchmark; killed when dropped.
 pub struct Serving {
     process: Child,
     words: tokio::task::JoinHandle<Vec<String>>,

@@ -1,0 +1,143 @@
+//! This program as a server, in a process of its own.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
+
+use super::{Folder, output};
+use crate::config::Config;
+
+/// What the server keeps of our environment: with anything else it would not have its defaults, or
+/// would work on the operator's own data.
+const KEPT_ENVIRONMENT: [&str; 3] = ["PATH", "LD_LIBRARY_PATH", "TMPDIR"];
+
+/// More than running calls, open requests and the embedded server together may take at a stop.
+const STOP_LIMIT: Duration = Duration::from_secs(90);
+
+/// Lines of its log that tell why a server did not start.
+const LAST_LINES: usize = 10;
+
+const KIB_PER_MIB: f64 = 1024.0;
+
+/// A server process.
+pub struct Server {
+    process: Child,
+    log: Option<Lines<BufReader<ChildStderr>>>,
+}
+
+impl Server {
+    /// Starts it on an empty data folder; it does not listen yet.
+    ///
+    /// # Errors
+    /// When this program cannot be run again.
+    pub fn start(config: &Config, folder: &Folder) -> anyhow::Result<Self> {
+        let program = std::env::current_exe().context("this program's file is not known")?;
+        let mut command = Command::new(&program);
+        command.env_clear();
+        for name in KEPT_ENVIRONMENT {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        if let Some(programs) = &config.pg_bin {
+            command.env("TOOLROOM_PG_BIN", std::path::absolute(programs)?);
+        }
+        let mut process = command
+            .env("TOOLROOM_LOG_FORMAT", "json")
+            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(folder.data())
+            // No configuration file lies there.
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            // A terminal's interrupt is for us, who stop it once and wait for its end.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("{} cannot be run", program.display()))?;
+        let log = process.stderr.take();
+        Ok(Self {
+            process,
+            log: log.map(|log| BufReader::new(log).lines()),
+        })
+    }
+
+    /// Waits until it listens, and says where. From then on its warnings are repeated.
+    ///
+    /// # Errors
+    /// When it ends instead.
+    pub async fn listening(&mut self) -> anyhow::Result<SocketAddr> {
+        let mut log = self.log.take().context("the server was waited for")?;
+        let mut last = VecDeque::with_capacity(LAST_LINES);
+        while let Some(line) = log.next_line().await? {
+            if let Some(address) = listening_on(&line) {
+                tokio::spawn(repeat_warnings(log));
+                return Ok(address);
+            }
+            if last.len() == LAST_LINES {
+                last.pop_front();
+            }
+            last.push_back(line);
+        }
+        bail!("the server did not start: {}", Vec::from(last).join("\n"))
+    }
+
+    /// Memory that its process holds, in MiB; that of PostgreSQL's processes is not in it.
+    ///
+    /// # Errors
+    /// When it does not run any more.
+    pub fn resident_mib(&self) -> anyhow::Result<f64> {
+        let id = self.process.id().context("the server ended")?;
+        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+        let resident = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+        let kib: f64 = resident.context("the kernel tells no VmRSS")?.parse()?;
+        Ok(kib / KIB_PER_MIB)
+    }
+
+    /// Stops it, and with it its PostgreSQL.
+    ///
+    /// # Errors
+    /// When it does not stop, or not in order.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        if let Some(id) = self.process.id() {
+            kill(Pid::from_raw(i32::try_from(id)?), Signal::SIGTERM)?;
+        }
+        let ended = tokio::time::timeout(STOP_LIMIT, self.process.wait()).await;
+        let status = ended.with_context(|| {
+            format!("the server did not stop within {} s", STOP_LIMIT.as_secs())
+        })??;
+        if !status.success() {
+            bail!("the server ended with {status}");
+        }
+        Ok(())
+    }
+}
+
+/// The address in the line of the log that tells one.
+fn listening_on(line: &str) -> Option<SocketAddr> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    if line["message"] != "listening" {
+        return None;
+    }
+    line["url"].as_str()?.strip_prefix("http://")?.parse().ok()
+}
+
+/// Reads the log to its end, so that the server never waits for a reader.
+async fn repeat_warnings(mut log: Lines<BufReader<ChildStderr>>) {
+    while let Ok(Some(line)) = log.next_line().await {
+        if !line.contains("\"level\":\"INFO\"") {
+            output::say(format_args!("the server says: {line}"));
+        }
+    }
+}
