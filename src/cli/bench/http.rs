@@ -128,6 +128,8 @@ async fn measure(
         ]);
         if query == EXECUTE {
             output::status("http: waiting for the read models");
+            // The first connection lay idle meanwhile, which the server bounds.
+            let mut client = Client::connect(address).await?;
             behind = behind::watch(&mut client).await?;
         }
     }
