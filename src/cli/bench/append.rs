@@ -21,7 +21,7 @@ use super::{
 };
 use crate::cli::output;
 
-/// As many as our own pool has, so that both have the same server for themselves.
+/// As many as a server has for requests; more make a small machine slower.
 const STOCK_CONNECTIONS: u32 = 10;
 
 /// Connections beside pgbench's: three pools and whoever looks on.

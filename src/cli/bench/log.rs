@@ -66,8 +66,7 @@ impl Log {
     pub async fn finish(self) {
         self.shutdown.cancel();
         self.tasks.finish().await;
-        self.log.database.pool().close().await;
-        self.log.database.derived_pool().close().await;
+        self.log.database.close().await;
         self.owner.close().await;
     }
 }
