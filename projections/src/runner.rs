@@ -28,7 +28,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Of its time a projection that keeps up spends one part in so many on batches.
-const REST: u32 = 4;
+const REST: u32 = 2;
 
 /// The longest pause between the beginnings of two batches.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
