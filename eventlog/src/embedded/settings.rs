@@ -30,6 +30,8 @@ pub(super) const SETTINGS: &[(&str, &str)] = &[
     // containers keep small.)
     ("jit", "off"),
     ("max_parallel_workers_per_gather", "0"),
+    // A new log's tables are planned for without statistics until they are first analysed.
+    ("autovacuum_naptime", "15s"),
     // Solid state disks, or data that fits into memory.
     ("random_page_cost", "1.1"),
     // The same answers on every machine.
