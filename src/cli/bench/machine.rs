@@ -10,6 +10,21 @@ use toolroom_eventlog::{SystemClock, embedded};
 use crate::config::Config;
 
 const KIB_PER_GIB: f64 = 1024.0 * 1024.0;
+const KIB_PER_MIB: f64 = 1024.0;
+
+/// What the kernel says of a process's memory, in MiB: `VmRSS` now, `VmHWM` at its peak.
+///
+/// # Errors
+/// When the process does not run any more.
+pub fn memory_mib(process: u32, measure: &str) -> anyhow::Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let size = field(&status, measure);
+    let kib = size.as_deref().and_then(|text| text.strip_suffix(" kB"));
+    let kib: f64 = kib
+        .with_context(|| format!("the kernel tells no {measure}"))?
+        .parse()?;
+    Ok(kib / KIB_PER_MIB)
+}
 
 /// One paragraph about the machine, the programs, and what else ran when it was written.
 ///

@@ -22,6 +22,7 @@ use super::{
     Bench, SECONDS,
     load::Rate,
     log::{Log, WORKSPACE, context},
+    machine::memory_mib,
     report::{Report, exact, whole},
 };
 use crate::{cli::output, read_models};
@@ -100,7 +101,12 @@ async fn rebuild(server: &Server, report: &mut Report, hundreds: u64) -> anyhow:
     sqlx::query("vacuum analyze").execute(&log.owner).await?;
 
     let events = hundreds * HUNDRED;
-    report.table(&["rebuilt", "events", "events/s"]);
+    report.table(&[
+        "rebuilt",
+        "events",
+        "events/s",
+        "this process's memory at its peak so far, MiB",
+    ]);
     for name in REBUILT {
         let begun = Instant::now();
         let mut progress = output::progress("read-models: rebuilt up to position");
@@ -112,6 +118,7 @@ async fn rebuild(server: &Server, report: &mut Report, hundreds: u64) -> anyhow:
             name.to_owned(),
             whole(events as f64),
             whole(events as f64 / begun.elapsed().as_secs_f64()),
+            whole(memory_mib(std::process::id(), "VmHWM")?),
         ]);
     }
     report.note(format_args!(

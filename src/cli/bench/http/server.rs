@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 
 use super::{Folder, output};
-use crate::config::Config;
+use crate::{cli::bench::machine::memory_mib, config::Config};
 
 /// What the server keeps of our environment: with anything else it would not have its defaults, or
 /// would work on the operator's own data.
@@ -24,8 +24,6 @@ const STOP_LIMIT: Duration = Duration::from_secs(90);
 
 /// Lines of its log that tell why a server did not start.
 const LAST_LINES: usize = 10;
-
-const KIB_PER_MIB: f64 = 1024.0;
 
 /// A server process.
 pub struct Server {
@@ -97,12 +95,7 @@ impl Server {
     /// When it does not run any more.
     pub fn resident_mib(&self) -> anyhow::Result<f64> {
         let id = self.process.id().context("the server ended")?;
-        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
-        let resident = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
-        let kib: f64 = resident.context("the kernel tells no VmRSS")?.parse()?;
-        Ok(kib / KIB_PER_MIB)
+        memory_mib(id, "VmRSS")
     }
 
     /// Stops it, and with it its PostgreSQL.
