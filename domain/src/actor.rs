@@ -2,18 +2,31 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::{id::ApiKeyId, user::UserId};
 
 /// Who sent a command, as it is written on every event it causes: `user:…`, `key:…`,
 /// `schedule:…` or `system:…`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Actor(String);
 
 impl Actor {
     /// The local owner: whoever reaches the loopback address of an embedded server.
     pub fn local_owner() -> Self {
-        Self("user:local".to_owned())
+        Self::user(&UserId::local())
+    }
+
+    /// A person.
+    pub fn user(id: &UserId) -> Self {
+        Self(format!("user:{id}"))
+    }
+
+    /// A program that shows a key.
+    pub fn key(id: ApiKeyId) -> Self {
+        Self(format!("key:{id}"))
     }
 
     /// A part of Toolroom itself, such as `system:worker`.

@@ -19,10 +19,11 @@ pub const PREFIXES: &[&str] = &[
     WorkspaceId::PREFIX,
     ToolId::PREFIX,
     JobId::PREFIX,
+    ApiKeyId::PREFIX,
+    InvitationId::PREFIX,
     "task",
     "flow",
     "run",
-    "key",
     "orch",
     "listing",
     "evt",
@@ -119,6 +120,10 @@ ids! {
     ToolId = "tool",
     /// One execution or generation.
     JobId = "job",
+    /// A key by which a program is known.
+    ApiKeyId = "key",
+    /// An invitation into a workspace.
+    InvitationId = "inv",
 }
 
 impl WorkspaceId {

@@ -5,6 +5,7 @@
 //!
 //! One folder an aggregate, each of the same shape: `aggregate`, `command`, `event`, `error`.
 
+pub mod access;
 pub mod actor;
 pub mod claim;
 pub mod clock;
@@ -15,17 +16,21 @@ pub mod limits;
 pub mod name;
 pub mod owned;
 pub mod port;
+pub mod role;
 pub mod sealed;
 #[cfg(test)]
 mod testing;
 pub mod tool;
+pub mod user;
 pub mod violation;
 
 pub use actor::Actor;
 pub use claim::{ClaimChange, EventClaims};
 pub use clock::Clock;
 pub use code::{ErrorCategory, ErrorCode, Refusal};
-pub use id::{JobId, ToolId, WorkspaceId};
+pub use id::{ApiKeyId, InvitationId, JobId, ToolId, WorkspaceId};
 pub use owned::Owned;
+pub use role::Role;
 pub use sealed::Sealed;
+pub use user::UserId;
 pub use violation::Violation;

@@ -27,3 +27,12 @@ pub const JOB_ATTEMPTS: u32 = 100;
 pub const JOB_TAKEOVERS: u32 = 5;
 /// The longest time a run may take, in milliseconds.
 pub const TIMEOUT_MAX_MS: u64 = 3_600_000;
+/// Characters in a user's id; OpenID Connect allows a subject 255.
+pub const USER_ID_CHARS: usize = 255;
+/// Characters in an address of mail: what SMTP can carry.
+pub const EMAIL_CHARS: usize = 254;
+/// Members of one workspace and open invitations together. They are all loaded with it.
+pub const WORKSPACE_MEMBERS: usize = 1_000;
+/// For how many hours an invitation may be open: 30 days. A link that lies in a mailbox longer is
+/// forgotten by everybody but whoever finds it.
+pub const INVITATION_HOURS: i64 = 30 * 24;

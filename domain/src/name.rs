@@ -55,6 +55,20 @@ pub fn check_text(path: &str, text: &str, max_chars: usize) -> Result<(), Violat
     Ok(())
 }
 
+/// Checks a name for people: one line, not blank.
+///
+/// # Errors
+/// The violation, at `path`.
+pub fn check_label(path: &str, text: &str, max_chars: usize) -> Result<(), Violation> {
+    if text.trim().is_empty() {
+        return Err(Violation::new(path, "must not be blank"));
+    }
+    if text.contains(['\n', '\r', '\t']) {
+        return Err(Violation::new(path, "must be one line without tabs"));
+    }
+    check_text(path, text, max_chars)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +88,21 @@ mod tests {
             "", "12", "a b", "naïve", "..", "saved", "Upload", id, "a/b", &long,
         ] {
             assert!(check(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_for_people_is_one_line() {
+        assert_eq!(check_label("name", "Ärzte & Co.", 20), Ok(()));
+        for text in [
+            "",
+            "  ",
+            "a\nb",
+            "a\tb",
+            "a\u{7}b",
+            "much too long for a name",
+        ] {
+            assert_eq!(check_label("name", text, 20).unwrap_err().path, "name");
         }
     }
 }

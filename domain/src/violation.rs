@@ -31,3 +31,12 @@ impl Violation {
         self
     }
 }
+
+/// All of them in one line, for an error's message.
+pub(crate) fn summary(violations: &[Violation]) -> String {
+    violations
+        .iter()
+        .map(|v| format!("`{}` {}", v.path, v.message))
+        .collect::<Vec<_>>()
+        .join("; ")
+}

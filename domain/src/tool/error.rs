@@ -2,7 +2,7 @@
 
 use crate::{
     code::{ErrorCode, Refusal},
-    violation::Violation,
+    violation::{self, Violation},
 };
 
 /// Why a tool refuses a command.
@@ -42,16 +42,8 @@ pub enum Error {
         limit: u32,
     },
     /// The input is wrong.
-    #[error("the tool is not valid: {}", summary(.0))]
+    #[error("the tool is not valid: {}", violation::summary(.0))]
     Invalid(Vec<Violation>),
-}
-
-fn summary(violations: &[Violation]) -> String {
-    violations
-        .iter()
-        .map(|v| format!("`{}` {}", v.path, v.message))
-        .collect::<Vec<_>>()
-        .join("; ")
 }
 
 impl Refusal for Error {
