@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod actor;
+pub mod api_key;
 pub mod claim;
 pub mod clock;
 pub mod code;

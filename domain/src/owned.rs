@@ -1,6 +1,6 @@
 //! To whom an aggregate belongs.
 
-use crate::{id::WorkspaceId, job::Job, tool::Tool};
+use crate::{api_key::ApiKey, id::WorkspaceId, job::Job, tool::Tool};
 
 /// An aggregate of a workspace. A command that comes from another one finds nothing.
 pub trait Owned {
@@ -15,6 +15,12 @@ impl Owned for Tool {
 }
 
 impl Owned for Job {
+    fn owner(&self) -> Option<WorkspaceId> {
+        self.workspace()
+    }
+}
+
+impl Owned for ApiKey {
     fn owner(&self) -> Option<WorkspaceId> {
         self.workspace()
     }
