@@ -24,6 +24,7 @@ mod testing;
 pub mod tool;
 pub mod user;
 pub mod violation;
+pub mod workspace;
 
 pub use actor::Actor;
 pub use claim::{ClaimChange, EventClaims};

@@ -1,6 +1,6 @@
 //! To whom an aggregate belongs.
 
-use crate::{api_key::ApiKey, id::WorkspaceId, job::Job, tool::Tool};
+use crate::{api_key::ApiKey, id::WorkspaceId, job::Job, tool::Tool, workspace::Workspace};
 
 /// An aggregate of a workspace. A command that comes from another one finds nothing.
 pub trait Owned {
@@ -23,5 +23,12 @@ impl Owned for Job {
 impl Owned for ApiKey {
     fn owner(&self) -> Option<WorkspaceId> {
         self.workspace()
+    }
+}
+
+/// A workspace belongs to itself: its commands are sent from within it, its creation too.
+impl Owned for Workspace {
+    fn owner(&self) -> Option<WorkspaceId> {
+        self.id()
     }
 }

@@ -7,12 +7,13 @@ use std::fs;
 use std::path::Path;
 
 use schemars::{Schema, schema_for};
-use toolroom_domain::{api_key, job, tool};
+use toolroom_domain::{api_key, job, tool, workspace};
 
-fn schemas() -> [(&'static str, Schema); 3] {
+fn schemas() -> [(&'static str, Schema); 4] {
     [
         ("tool", schema_for!(tool::Event)),
         ("job", schema_for!(job::Event)),
+        ("workspace", schema_for!(workspace::Event)),
         ("api_key", schema_for!(api_key::Event)),
     ]
 }
