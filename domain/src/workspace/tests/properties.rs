@@ -59,12 +59,18 @@ fn any_command() -> impl Strategy<Value = Command> {
     ]
 }
 
-/// Commands after a creation, and perhaps an end.
+/// Commands after a creation, and perhaps an end. Half of the workspaces begin with an admin and a
+/// second owner, to whom chance alone seldom leads.
 fn any_life() -> impl Strategy<Value = Vec<Command>> {
     let commands = proptest::collection::vec(any_command(), 0..60);
     let end = proptest::option::weighted(0.2, any_sender().prop_map(delete));
-    (commands, end).prop_map(|(commands, end)| {
+    (any::<bool>(), commands, end).prop_map(|(has_staff, commands, end)| {
         let mut life = vec![create()];
+        if has_staff {
+            for (number, name, role) in [(0, "adam", Role::Admin), (1, "mia", Role::Owner)] {
+                life.extend([invite(by("olga"), number, name, role), accept(number, name)]);
+            }
+        }
         life.extend(commands);
         life.extend(end);
         life
