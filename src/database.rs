@@ -7,7 +7,10 @@ use sqlx::{
     PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
-use toolroom_eventlog::embedded::{self, Server};
+use toolroom_eventlog::{
+    database::reach,
+    embedded::{self, Server},
+};
 
 use crate::config::Config;
 
@@ -70,11 +73,13 @@ impl Access {
     /// # Errors
     /// When the database cannot be reached.
     pub async fn pool(&self) -> anyhow::Result<PgPool> {
+        let unreachable = "the database cannot be reached";
+        reach(&self.options).await.context(unreachable)?;
         PgPoolOptions::new()
             .max_connections(CONNECTIONS)
             .connect_with(self.options.clone())
             .await
-            .context("the database cannot be reached")
+            .context(unreachable)
     }
 
     /// Stops the server if it was started for this.

@@ -1,6 +1,6 @@
 //! The edges: GraphQL and REST over commands and queries.
 
-mod auth;
+pub mod auth;
 pub mod error;
 pub mod graphql;
 pub mod http;

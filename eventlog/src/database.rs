@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sqlx::{
-    Connection as _, PgPool,
+    Connection as _, PgConnection, PgPool,
     migrate::{MigrateError, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -200,11 +200,25 @@ impl Database {
     /// # Errors
     /// When the database cannot be reached.
     pub async fn owner_pool(&self) -> Result<PgPool, sqlx::Error> {
+        reach(&self.owner).await?;
         PgPoolOptions::new()
             .max_connections(2)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_with(self.owner.clone())
             .await
+    }
+}
+
+/// Connects once, to tell at once why it is not possible: a pool tries again in silence until its
+/// time is over.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn reach(options: &PgConnectOptions) -> Result<(), sqlx::Error> {
+    let connected = tokio::time::timeout(ACQUIRE_TIMEOUT, PgConnection::connect_with(options));
+    match connected.await {
+        Ok(connection) => connection?.close().await,
+        Err(_) => Err(sqlx::Error::PoolTimedOut),
     }
 }
 

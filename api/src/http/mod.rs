@@ -10,7 +10,7 @@ pub(crate) mod graphiql;
 pub(crate) mod graphql;
 pub(crate) mod guard;
 mod media;
-mod nesting;
+pub(crate) mod nesting;
 mod options;
 mod problem;
 pub(crate) mod request_id;

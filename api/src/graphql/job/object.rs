@@ -192,7 +192,7 @@ impl JobObject {
         None
     }
 
-    /// Each call that went out: where, when, its digest and status.
+    /// Each call that went out: where, when, its digest and status. No call writes any yet.
     async fn receipts(&self) -> Vec<Receipt> {
         Vec::new()
     }

@@ -18,7 +18,8 @@ use crate::{
 pub struct ToolPolicyInput {
     /// The longest that one attempt may take.
     timeout_ms: MaybeUndefined<i32>,
-    /// How often a run is attempted in all.
+    /// How often a run is attempted in all. Kept, and not yet followed: a call that fails is not
+    /// repeated, and a run whose node died is taken up once more, whatever stands here.
     max_attempts: MaybeUndefined<i32>,
     /// The pause before the second attempt.
     initial_delay_ms: MaybeUndefined<i32>,

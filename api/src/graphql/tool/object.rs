@@ -101,7 +101,8 @@ pub enum CircuitState {
 pub struct ToolPolicy {
     /// The longest that one attempt may take.
     timeout_ms: i32,
-    /// How often a run is attempted in all.
+    /// How often a run is attempted in all. Kept, and not yet followed: a call that fails is not
+    /// repeated, and a run whose node died is taken up once more, whatever stands here.
     max_attempts: i32,
     /// The pause before the second attempt.
     initial_delay_ms: i32,

@@ -1,4 +1,14 @@
 //! Who a request comes from.
+//!
+//! What a caller shows is an API key ([`api_key`]) or a token of an identity provider ([`jwt`]).
+//! Both parts are pure: keys, time, randomness and the way to the provider are handed in. Whatever
+//! is wrong with a credential, the caller learns only that it does not count ([`Unauthenticated`]).
+
+pub mod api_key;
+mod error;
+pub mod jwt;
+
+pub use error::{Reason, Unauthenticated};
 
 use crate::{http::request_id::RequestId, state::RequestContext};
 
