@@ -71,7 +71,10 @@ pub async fn run(config: &Config, arguments: Arguments) -> anyhow::Result<ExitCo
     access.close().await?;
     match printed {
         Err(error) if is_broken_pipe(&error) => {}
-        printed => printed?,
+        Ok(0) => output::say("no event matches what was asked for"),
+        printed => {
+            printed?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -82,12 +85,13 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
+/// Prints what is wanted; says how many events that were.
 async fn print(
     config: &Config,
     arguments: &Arguments,
     pool: &PgPool,
     out: &mut impl Write,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<u64> {
     let vault = match (arguments.sealed, master_key::find(&config.master_key)?) {
         (true, _) => None,
         (false, Some(key)) => Some(Vault::new(pool.clone(), key)),
@@ -112,6 +116,7 @@ async fn print(
                 .await?
         }
     };
+    let mut printed = 0;
     while reached < last {
         let events = feed.read(reached, BATCH).await?;
         let Some(newest) = events.last() else {
@@ -126,11 +131,12 @@ async fn print(
                 let line = line(event, head.epoch, vault.as_ref()).await?;
                 serde_json::to_writer(&mut *out, &line).map_err(io::Error::from)?;
                 out.write_all(b"\n")?;
+                printed += 1;
             }
         }
     }
     out.flush()?;
-    Ok(())
+    Ok(printed)
 }
 
 impl Arguments {

@@ -43,6 +43,18 @@ fn positions(events: &[Value]) -> Vec<&str> {
 }
 
 #[tokio::test]
+async fn a_replay_that_finds_nothing_says_so_beside_its_empty_output() {
+    let operator = Operator::new();
+    four_events(&operator).await;
+    for nothing in [["--type", "ToolRegistred"], ["--aggregate", "tol"]] {
+        let ran = operator.run(&[&["replay"], &nothing[..]].concat()).await;
+        let ran = ran.succeeds();
+        assert_eq!(ran.out(), "");
+        assert!(ran.words().contains("no event matches"), "{}", ran.words());
+    }
+}
+
+#[tokio::test]
 async fn the_past_is_played_back_filtered_and_opened() {
     let operator = Operator::new();
     four_events(&operator).await;
