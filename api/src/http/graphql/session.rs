@@ -7,7 +7,8 @@ use futures::{
     FutureExt as _, StreamExt as _,
     stream::{self, BoxStream},
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::{json, value::RawValue};
 use tokio::sync::Semaphore;
 use toolroom_domain::ErrorCode;
 
@@ -27,12 +28,35 @@ pub(super) struct Session {
     /// Completed by the client, whose completion the library is about to echo. An echo that came
     /// after the id's next use would end that one.
     stopping: HashSet<String>,
+    /// Refused before they began, which ends them for the client; the library is about to complete
+    /// them.
+    refused: HashSet<String>,
 }
 
 #[derive(Deserialize)]
 struct ServerMessage {
     r#type: String,
     id: Option<String>,
+}
+
+/// A message that may tell why an operation did not begin.
+#[derive(Deserialize)]
+struct Next<'a> {
+    id: String,
+    #[serde(borrow)]
+    payload: NextPayload<'a>,
+}
+
+#[derive(Deserialize)]
+struct NextPayload<'a> {
+    data: Option<IgnoredAny>,
+    #[serde(borrow, default)]
+    errors: Vec<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Located {
+    path: Option<IgnoredAny>,
 }
 
 impl Session {
@@ -76,26 +100,53 @@ impl Session {
         Ok(Some(message))
     }
 
-    /// Notes what the library answers; whether the client shall have it.
-    pub(super) fn note(&mut self, text: &str) -> bool {
-        // Payloads are not looked into.
+    /// Whether the library owes no completion of an operation that was refused: until then the
+    /// client's next message waits, lest it use the id again before.
+    pub(super) fn is_settled(&self) -> bool {
+        self.refused.is_empty()
+    }
+
+    /// Notes what the library answers; what the client shall have of it, if anything.
+    pub(super) fn note(&mut self, text: String) -> Option<String> {
         if text.starts_with(r#"{"type":"next""#) {
-            return true;
+            return Some(self.refusal(&text).unwrap_or(text));
         }
-        let Ok(message) = serde_json::from_str::<ServerMessage>(text) else {
-            return true;
+        let Ok(message) = serde_json::from_str::<ServerMessage>(&text) else {
+            return Some(text);
         };
         match (message.r#type.as_str(), message.id) {
             ("connection_ack", _) => self.acknowledged = true,
             ("complete", Some(id)) => {
                 if self.stopping.remove(&id) {
-                    return false;
+                    return None;
                 }
                 self.active.remove(&id);
+                if self.refused.remove(&id) {
+                    return None;
+                }
             }
             _ => {}
         }
-        true
+        Some(text)
+    }
+
+    /// The protocol's `error`, for an operation that did not begin: one whose errors belong to no
+    /// field. The library answers it as if it had run.
+    fn refusal(&mut self, text: &str) -> Option<String> {
+        if !text.contains(r#""errors""#) {
+            return None;
+        }
+        let next: Next = serde_json::from_str(text).ok()?;
+        let errors = next.payload.errors;
+        let of_a_field = |error: &&RawValue| {
+            serde_json::from_str(error.get()).is_ok_and(|at: Located| at.path.is_some())
+        };
+        if next.payload.data.is_some() || errors.is_empty() || errors.iter().any(of_a_field) {
+            return None;
+        }
+        let error = json!({"type": "error", "id": next.id, "payload": errors});
+        self.refused.insert(next.id);
+        Some(error.to_string())
     }
 }
 
@@ -175,10 +226,42 @@ mod tests {
         session.admit(text).err().map(|closing| closing.0)
     }
 
+    const COMPLETED: &str = r#"{"type":"complete","id":"1"}"#;
+
+    fn told(session: &mut Session, text: &str) -> Option<String> {
+        session.note(text.to_owned())
+    }
+
+    #[test]
+    fn what_did_not_begin_is_an_error_and_nothing_after() {
+        let mut session = acknowledged();
+        assert_eq!(closing(&mut session, SUBSCRIBE), None);
+        let next = r#"{"type":"next","id":"1","payload":{"data":null,"errors":[{"message":"no such field"}]}}"#;
+        let error: serde_json::Value =
+            serde_json::from_str(&told(&mut session, next).unwrap()).unwrap();
+        assert_eq!(
+            error,
+            json!({"type": "error", "id": "1", "payload": [{"message": "no such field"}]})
+        );
+        assert!(!session.is_settled());
+        assert_eq!(told(&mut session, COMPLETED), None);
+        assert!(session.is_settled());
+        assert_eq!(closing(&mut session, SUBSCRIBE), None);
+    }
+
+    #[test]
+    fn an_event_whose_field_failed_is_an_event() {
+        let mut session = acknowledged();
+        assert_eq!(closing(&mut session, SUBSCRIBE), None);
+        let next = r#"{"type":"next","id":"1","payload":{"data":null,"errors":[{"message":"m","path":["a"]}]}}"#;
+        assert_eq!(told(&mut session, next).as_deref(), Some(next));
+        assert!(told(&mut session, COMPLETED).is_some());
+    }
+
     fn acknowledged() -> Session {
         let mut session = Session::default();
         assert!(session.admit(INIT).is_ok());
-        assert!(session.note(r#"{"type":"connection_ack"}"#));
+        assert!(told(&mut session, r#"{"type":"connection_ack"}"#).is_some());
         session
     }
 
@@ -195,7 +278,7 @@ mod tests {
         let mut session = acknowledged();
         assert_eq!(closing(&mut session, SUBSCRIBE), None);
         assert_eq!(closing(&mut session, SUBSCRIBE), Some(4409));
-        assert!(session.note(r#"{"type":"complete","id":"1"}"#));
+        assert!(told(&mut session, COMPLETED).is_some());
         assert_eq!(closing(&mut session, SUBSCRIBE), None);
     }
 
@@ -205,7 +288,7 @@ mod tests {
         assert_eq!(closing(&mut session, SUBSCRIBE), None);
         assert!(session.admit(COMPLETE).is_ok_and(|told| told.is_some()));
         assert_eq!(closing(&mut session, SUBSCRIBE), None);
-        assert!(!session.note(r#"{"type":"complete","id":"1"}"#));
+        assert_eq!(told(&mut session, COMPLETED), None);
         assert_eq!(closing(&mut session, SUBSCRIBE), Some(4409));
     }
 

@@ -121,7 +121,7 @@ async fn converse<E: Executor>(
                     return lost(shell);
                 }
             }
-            message = socket.recv(), if told.capacity() > 0 => {
+            message = socket.recv(), if told.capacity() > 0 && session.is_settled() => {
                 heard = Instant::now();
                 let Some(Ok(message)) = message else {
                     return End::Lost;
@@ -145,7 +145,7 @@ async fn converse<E: Executor>(
                 None => return End::Lost,
                 Some(WsMessage::Close(code, reason)) => return End::Ours(Closing(code, reason)),
                 Some(WsMessage::Text(text)) => {
-                    if session.note(&text)
+                    if let Some(text) = session.note(text)
                         && send(socket, Message::Text(text.into()), shell).await.is_err()
                     {
                         return lost(shell);

@@ -184,10 +184,18 @@ async fn a_socket_has_a_bounded_number_of_subscriptions() {
     socket.subscribe("b", "subscription { never }").await;
     socket.subscribe("c", "subscription { never }").await;
     let refused = socket.receive().await;
-    assert_eq!(refused["id"], "c");
-    let code = &refused["payload"]["errors"][0]["extensions"]["code"];
+    assert_eq!(
+        (&refused["type"], &refused["id"]),
+        (&json!("error"), &json!("c"))
+    );
+    let code = &refused["payload"][0]["extensions"]["code"];
     assert_eq!(code, "RATE_LIMIT_EXCEEDED");
-    assert_eq!(socket.receive().await["type"], "complete");
+    socket.subscribe("c", "subscription { nothing }").await;
+    let unknown = socket.receive().await;
+    assert_eq!(
+        (&unknown["type"], &unknown["id"]),
+        (&json!("error"), &json!("c"))
+    );
     socket.send(json!({"type": "complete", "id": "a"})).await;
     socket.subscribe("d", "{ hello }").await;
     let answer = socket.receive().await;
