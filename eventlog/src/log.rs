@@ -1,7 +1,7 @@
 //! All parts of the log, started together.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -60,7 +60,7 @@ pub struct EventLog {
 }
 
 /// Up to which mark of each writer all has its place, and where.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Placed {
     marks: Vec<i64>,
     position: i64,
@@ -119,8 +119,11 @@ impl EventLog {
         }
         loops.spawn(prune(pool.clone(), shutdown.clone()));
         let log = Self {
+            placed: Arc::new(Mutex::new(Placed {
+                marks: appender.marks().all(),
+                position: 0,
+            })),
             marks: Arc::clone(appender.marks()),
-            placed: Arc::default(),
             bus: CommandBus::new(pool, loader, appender, digest_key),
             database,
             signals,
@@ -143,26 +146,27 @@ impl EventLog {
     /// When the database does not answer.
     pub async fn placed(&self, within: Duration) -> Result<Option<i64>, sqlx::Error> {
         let marks = self.marks.all();
-        let mut placed = {
-            let placed = self.placed.lock().unwrap_or_else(PoisonError::into_inner);
-            placed.clone()
-        };
-        placed.marks.resize(marks.len(), 0);
-        for (known, mark) in placed.marks.iter_mut().zip(marks) {
-            if *known < mark {
-                let Some(position) = self.feed.position_of(mark, within).await? else {
+        let known = self.lock_placed().clone();
+        let mut position = known.position;
+        for (known, mark) in known.marks.into_iter().zip(&marks) {
+            if known < *mark {
+                let Some(placed) = self.feed.position_of(*mark, within).await? else {
                     return Ok(None);
                 };
-                *known = mark;
-                placed.position = placed.position.max(position);
+                position = position.max(placed);
             }
         }
-        let position = placed.position;
-        let mut kept = self.placed.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.position < position {
-            *kept = placed;
+        // Others may have waited meanwhile, and for more.
+        let mut placed = self.lock_placed();
+        placed.position = placed.position.max(position);
+        for (known, mark) in placed.marks.iter_mut().zip(marks) {
+            *known = mark.max(*known);
         }
         Ok(Some(position))
+    }
+
+    fn lock_placed(&self) -> MutexGuard<'_, Placed> {
+        self.placed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
