@@ -44,6 +44,7 @@ pub struct Health {
 
 /// What somebody may do in a workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "toolroom_domain::Role")]
 pub enum Role {
     /// Everything.
     Owner,
@@ -59,6 +60,7 @@ pub enum Role {
 
 /// What a workspace has been granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "toolroom_domain::workspace::Plan")]
 #[allow(missing_docs, reason = "each name is the plan itself")]
 pub enum Plan {
     Free,
