@@ -7,13 +7,14 @@
 use std::{fmt, str};
 
 use aws_lc_rs::hmac;
+use toolroom_domain::api_key::is_prefix;
 
 use super::{Reason, Unauthenticated};
 
 /// How each key begins.
 const MARK: &str = "tr_";
 
-/// Characters of a prefix: 71 bits, so that prefixes drawn at random do not collide.
+/// Characters of a prefix: 62 bits, so that prefixes drawn at random do not collide.
 const PREFIX_CHARS: usize = 12;
 
 /// Random characters of a secret: 43 out of 62 are 256 bits.
@@ -28,11 +29,11 @@ pub const KEY_CHARS: usize = MARK.len() + PREFIX_CHARS + 1 + RANDOM_CHARS + CHEC
 /// Bytes of a stored hash.
 pub const HASH_BYTES: usize = 32;
 
-const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+/// What prefixes are made of, as [`is_prefix`] demands.
+const PREFIX_ALPHABET: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 
-/// Bytes from here on are drawn again: 62 does not divide 256, and the first eight characters
-/// would come more often.
-const FAIR_BYTES: u8 = 248;
+/// What secrets and checksums are made of.
+const ALPHABET: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// Sets the hashes of API keys apart from whatever else is made with the same server key.
 const PURPOSE: &[u8] = b"toolroom api key v1\0";
@@ -57,9 +58,9 @@ impl ApiKey {
     pub fn issue<E>(mut random: impl FnMut(&mut [u8]) -> Result<(), E>) -> Result<Self, E> {
         let mut text = String::with_capacity(KEY_CHARS);
         text.push_str(MARK);
-        push_random(&mut text, PREFIX_CHARS, &mut random)?;
+        push_random(&mut text, PREFIX_ALPHABET, PREFIX_CHARS, &mut random)?;
         text.push('_');
-        push_random(&mut text, RANDOM_CHARS, &mut random)?;
+        push_random(&mut text, ALPHABET, RANDOM_CHARS, &mut random)?;
         let checksum = checksum(&text);
         text.extend(checksum.map(char::from));
         Ok(Self { text })
@@ -71,12 +72,14 @@ impl ApiKey {
     /// When it has not the form of a key, or its checksum is wrong.
     pub fn parse(text: &str) -> Result<Self, Unauthenticated> {
         let well_formed = text.len() == KEY_CHARS
-            && text.strip_prefix(MARK).is_some_and(|rest| {
-                rest.bytes().enumerate().all(|(at, byte)| match at {
-                    PREFIX_CHARS => byte == b'_',
-                    _ => byte.is_ascii_alphanumeric(),
-                })
-            });
+            && text
+                .strip_prefix(MARK)
+                .and_then(|rest| rest.split_once('_'))
+                .is_some_and(|(prefix, secret)| {
+                    prefix.len() == PREFIX_CHARS
+                        && is_prefix(prefix)
+                        && secret.bytes().all(|byte| byte.is_ascii_alphanumeric())
+                });
         if !well_formed {
             return Err(Reason::KeyMalformed.into());
         }
@@ -107,30 +110,30 @@ impl ApiKey {
 
 fn push_random<E>(
     text: &mut String,
+    alphabet: &[u8],
     chars: usize,
     random: &mut impl FnMut(&mut [u8]) -> Result<(), E>,
 ) -> Result<(), E> {
     let end = text.len() + chars;
     let mut bytes = [0; RANDOM_CHARS];
+    // No alphabet divides 256: of the bytes past its last multiple some characters would come more
+    // often, so those are drawn again.
+    let fair = 256 - 256 % alphabet.len();
     while text.len() < end {
         random(&mut bytes)?;
-        let fair = bytes.iter().filter(|byte| **byte < FAIR_BYTES);
+        let drawn = bytes.iter().map(|byte| usize::from(*byte));
         let wanted = end - text.len();
-        text.extend(fair.take(wanted).map(|byte| digit(u32::from(*byte))));
+        let digits = drawn.filter(|byte| *byte < fair).take(wanted);
+        text.extend(digits.map(|byte| char::from(alphabet[byte % alphabet.len()])));
     }
     Ok(())
-}
-
-/// The last base62 digit of a number.
-fn digit(number: u32) -> char {
-    char::from(ALPHABET[number as usize % ALPHABET.len()])
 }
 
 fn checksum(body: &str) -> [u8; CHECKSUM_CHARS] {
     let mut rest = crc32fast::hash(body.as_bytes());
     let mut digits = [0; CHECKSUM_CHARS];
     for place in digits.iter_mut().rev() {
-        *place = digit(rest) as u8;
+        *place = ALPHABET[rest as usize % ALPHABET.len()];
         rest /= ALPHABET.len() as u32;
     }
     digits
@@ -205,10 +208,10 @@ mod tests {
         let key = made_of(10);
         assert_eq!(
             key.reveal(),
-            "tr_AAAAAAAAAAAA_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA0XvWfr"
+            "tr_aaaaaaaaaaaa_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA3LmOIq"
         );
         assert_eq!(key.reveal().len(), KEY_CHARS);
-        assert_eq!(key.prefix(), "AAAAAAAAAAAA");
+        assert_eq!(key.prefix(), "aaaaaaaaaaaa");
     }
 
     #[test]
@@ -226,7 +229,8 @@ mod tests {
     fn bytes_that_would_favour_some_characters_are_drawn_again() {
         let mut draws = 0;
         let key = ApiKey::issue(|bytes| {
-            bytes.fill(if draws % 2 == 0 { 255 } else { 61 });
+            // the last of either alphabet's fair bytes is below 255; 71 is the prefix's z
+            bytes.fill(if draws % 2 == 0 { 255 } else { 71 });
             draws += 1;
             Ok::<_, ()>(())
         });
@@ -251,6 +255,7 @@ mod tests {
             &format!("{good}0"),
             &format!(" {}", &good[1..]),
             &format!("TR_{}", &good[3..]),
+            &good.replacen(key.prefix(), "UPPERCASE012", 1),
             &good.replacen('_', "-", 2),
             &format!("{}é", &good[..KEY_CHARS - 2]),
             &format!("{}\0", &good[..KEY_CHARS - 1]),

@@ -82,6 +82,12 @@ impl ApiKey {
     }
 }
 
+/// Whether a text can be a key's prefix: 6 to 16 lower-case letters and digits.
+pub fn is_prefix(text: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    PREFIX_CHARS.contains(&text.len()) && text.bytes().all(is_allowed)
+}
+
 fn check(
     name: &str,
     prefix: &str,
@@ -90,11 +96,7 @@ fn check(
 ) -> Result<(), Error> {
     let mut found: Vec<Violation> = Vec::new();
     found.extend(check_label("name", name, limits::LABEL_CHARS).err());
-    let is_prefix = PREFIX_CHARS.contains(&prefix.len())
-        && prefix
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    if !is_prefix {
+    if !is_prefix(prefix) {
         let problem = "must be 6–16 lower-case letters and digits";
         found.push(Violation::new("prefix", problem));
     }

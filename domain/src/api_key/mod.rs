@@ -16,7 +16,7 @@ mod event;
 #[cfg(test)]
 mod tests;
 
-pub use aggregate::ApiKey;
+pub use aggregate::{ApiKey, is_prefix};
 pub use command::Command;
 pub use error::Error;
 pub use event::Event;
