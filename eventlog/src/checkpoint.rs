@@ -101,15 +101,17 @@ impl Lease {
     /// Says that the holder lives. To be called at least every third of [`LEASE`].
     ///
     /// # Errors
-    /// [`Error::LeaseLost`] when another node took over.
+    /// [`Error::LeaseLost`] when another node took over, or when the checkpoint went back: a
+    /// database that crashed may have lost its last moves, and what was derived with them.
     pub async fn renew(&self, connection: &mut PgConnection) -> Result<(), Error> {
         let renewed = sqlx::query(
             "update checkpoints set lease_until = clock_timestamp() + make_interval(secs => $3)
-             where follower = $1 and lease_epoch = $2",
+             where follower = $1 and lease_epoch = $2 and position = $4",
         )
         .bind(&self.follower)
         .bind(self.epoch)
         .bind(LEASE.as_secs_f64())
+        .bind(self.position)
         .execute(connection)
         .await?;
         self.must_have_one(renewed.rows_affected())
