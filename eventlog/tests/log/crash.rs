@@ -8,6 +8,7 @@ use sqlx::PgPool;
 use toolroom_domain::{WorkspaceId, tool::Tool};
 use toolroom_eventlog::{
     EventLog,
+    checkpoint::{self, Lease},
     command::{CommandError, Target},
     log::Options,
     migrate, recovery,
@@ -256,5 +257,28 @@ async fn while_the_database_is_away_commands_are_refused_and_afterwards_everythi
     .expect("the log resumes by itself");
     assert!(back.global_seq.is_some());
     app.reaches(2).await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_holder_notices_that_a_crash_took_its_checkpoint_back() {
+    let app = Started::new().await;
+    let pool = app.log.database.derived_pool();
+    let mut lease = Lease::acquire(pool, "probe", "node")
+        .await
+        .unwrap()
+        .unwrap();
+    let mut connection = pool.acquire().await.unwrap();
+    lease.move_in_tx(&mut connection, 2).await.unwrap();
+    lease.moved_to(2);
+    lease.renew(&mut connection).await.unwrap();
+    // what a crash does to a commit that did not wait for the disk
+    sqlx::query("update checkpoints set position = 1 where follower = 'probe'")
+        .execute(&app.owner)
+        .await
+        .unwrap();
+    let renewed = lease.renew(&mut connection).await;
+    assert!(matches!(renewed, Err(checkpoint::Error::LeaseLost(_))));
+    drop(connection);
     app.stop().await;
 }
