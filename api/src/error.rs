@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use toolroom_domain::{
-    ErrorCategory, ErrorCode, JobId, Refusal, Violation, job, port::PortError, tool,
+    ErrorCategory, ErrorCode, JobId, Refusal, Violation, api_key, job, port::PortError, tool,
+    workspace,
 };
 use toolroom_eventlog::{
     CommandError,
@@ -265,6 +266,18 @@ impl Absence for tool::Error {
 }
 
 impl Absence for job::Error {
+    fn absent() -> Self {
+        Self::Unknown
+    }
+}
+
+impl Absence for workspace::Error {
+    fn absent() -> Self {
+        Self::Unknown
+    }
+}
+
+impl Absence for api_key::Error {
     fn absent() -> Self {
         Self::Unknown
     }

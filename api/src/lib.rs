@@ -5,7 +5,7 @@ pub mod error;
 pub mod graphql;
 pub mod http;
 pub mod metrics;
-mod rest;
+pub mod rest;
 pub mod service;
 pub mod state;
 
@@ -22,13 +22,14 @@ pub use state::{ApiOptions, AppState, Parts, RequestContext};
 /// Everything that is served at one address.
 pub fn router(state: AppState, shell: &Shell, metrics: Metrics) -> Router {
     let clock = Arc::clone(&state.clock);
+    let auth = Arc::clone(&state.auth) as Arc<dyn auth::Identify>;
     let schema = graphql::schema(state.clone());
     let contracts = rest::routes(&state, shell).merge(http::graphql::routes(schema, shell.clone()));
     let bounded = http::bounded(contracts, shell);
     let routes = bounded
         .merge(http::graphiql::routes())
         .merge(rest::probes::routes(state, metrics));
-    http::layered(routes, shell, clock)
+    http::layered(routes, shell, auth, clock)
 }
 
 /// Serves on every listener until the shell's shutdown, and then until what is in flight has

@@ -10,13 +10,15 @@ use std::{
 use toolroom_projections::Reader;
 
 use crate::{
+    auth::{Authenticator, Credential, Identity},
     error::ApiError,
     service::{directory::Directory, host::Host},
 };
 use jiff::Timestamp;
 use serde::Serialize;
 use toolroom_domain::{
-    Actor, Clock, WorkspaceId,
+    Actor, Clock, ErrorCode, WorkspaceId,
+    access::{self, Caller, Operation},
     limits::COMMAND_ID_CHARS,
     port::{DefinitionChecker, Runner},
 };
@@ -49,6 +51,8 @@ pub struct Parts {
     pub runner: Arc<dyn Runner>,
     /// Knows what each kind of tool needs of its definition.
     pub checker: Arc<dyn DefinitionChecker>,
+    /// Recognises callers.
+    pub auth: Arc<Authenticator>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// What the operator sets.
@@ -140,8 +144,12 @@ pub struct RequestContext {
     pub workspace: WorkspaceId,
     /// Who.
     pub actor: Actor,
-    /// How the sender was recognised, such as `local`.
-    pub authenticated_by: &'static str,
+    /// What they may do.
+    pub caller: Caller,
+    /// By what they were recognised.
+    pub credential: Credential,
+    /// Their address, if it is known.
+    pub email: Option<String>,
     /// The request's id: what answers, logs and the events it causes have in common.
     pub request_id: String,
     /// From which address.
@@ -157,13 +165,20 @@ pub struct RequestContext {
 }
 
 impl RequestContext {
-    /// The request of whoever reaches an embedded server's loopback address: the owner of the
-    /// workspace `default`.
+    /// The request of whoever reaches the loopback address of a server in local mode: the owner of
+    /// the workspace `default`.
     pub fn local(request_id: impl Into<String>) -> Self {
+        Self::of(Identity::local(), request_id)
+    }
+
+    /// The request of somebody who was recognised.
+    pub fn of(sender: Identity, request_id: impl Into<String>) -> Self {
         Self {
-            workspace: WorkspaceId::DEFAULT,
-            actor: Actor::local_owner(),
-            authenticated_by: "local",
+            workspace: sender.workspace,
+            actor: sender.actor,
+            caller: sender.caller,
+            credential: sender.credential,
+            email: sender.email,
             request_id: request_id.into(),
             ip: None,
             user_agent: None,
@@ -171,6 +186,38 @@ impl RequestContext {
             idempotency_key: None,
             written: Written::default(),
         }
+    }
+
+    /// Asks the one table whether the sender may do this.
+    ///
+    /// # Errors
+    /// `UNAUTHENTICATED` for whoever is not known, `FORBIDDEN` for whoever is and may not.
+    pub fn require(&self, operation: Operation) -> Result<(), ApiError> {
+        if access::permits(self.caller, operation) {
+            return Ok(());
+        }
+        let name = operation.name();
+        Err(match self.caller {
+            Caller::Anonymous => ApiError::new(
+                ErrorCode::Unauthenticated,
+                format!(
+                    "`{name}` needs a credential: send an API key or token as `Authorization: Bearer …`, or an API key as `X-API-Key`"
+                ),
+            ),
+            Caller::User(None) => ApiError::new(
+                ErrorCode::Forbidden,
+                format!(
+                    "`{name}` needs a workspace and you are a member of none: make one with `createWorkspace`, or accept an invitation"
+                ),
+            ),
+            Caller::User(Some(role)) | Caller::Key(role) => ApiError::new(
+                ErrorCode::Forbidden,
+                format!(
+                    "the role {role} does not permit `{name}`; ask an owner or admin of the workspace"
+                ),
+            ),
+            Caller::Operator => unreachable!("an operator may do everything"),
+        })
     }
 
     /// The sender of a command. `command_id` is the operation's own argument, before which
@@ -205,6 +252,7 @@ impl RequestContext {
             causation_id: None,
             ip: self.ip.clone(),
             user_agent: self.user_agent.clone(),
+            side: Vec::new(),
         })
     }
 }

@@ -19,6 +19,11 @@ impl Actor {
         Self::user(&UserId::local())
     }
 
+    /// Nobody known. Causes no events but those that tell of a refusal.
+    pub fn anonymous() -> Self {
+        Self("anonymous".to_owned())
+    }
+
     /// A person.
     pub fn user(id: &UserId) -> Self {
         Self(format!("user:{id}"))

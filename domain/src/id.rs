@@ -129,6 +129,9 @@ ids! {
 impl WorkspaceId {
     /// The workspace `default`, which exists from the first start.
     pub const DEFAULT: Self = Self(Uuid::nil());
+
+    /// The workspace of whoever has none: nothing is ever created in it.
+    pub const NONE: Self = Self(Uuid::max());
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// What cannot be derived, in the order in which it is written.
-pub const PRIMARY_TABLES: [&str; 7] = [
+pub const PRIMARY_TABLES: [&str; 9] = [
     "sequencer_state",
     "events",
     "event_log",
@@ -25,6 +25,8 @@ pub const PRIMARY_TABLES: [&str; 7] = [
     "claims",
     "command_log",
     "numbers",
+    "key_hashes",
+    "invitation_tokens",
 ];
 
 /// Bytes of one row: far above the largest event, low enough that a wrong file does no harm.

@@ -20,7 +20,7 @@ use sqlx::PgPool;
 use toolroom_domain::ClaimChange;
 
 use crate::{
-    append::{Append, AppendError, Appended, Appender, CommandRecord, NewEvent},
+    append::{Append, AppendError, Appended, Appender, CommandRecord, NewEvent, SideRow},
     load::{LoadError, Loader},
 };
 
@@ -37,6 +37,7 @@ pub(crate) struct CommandScope {
     pub(crate) command_id: String,
     pub(crate) claims: Vec<ClaimChange>,
     pub(crate) record: Option<CommandRecord>,
+    pub(crate) side: Vec<SideRow>,
     outcome: Mutex<Option<Appended>>,
 }
 
@@ -47,6 +48,7 @@ impl CommandScope {
         command_id: String,
         claims: Vec<ClaimChange>,
         record: Option<CommandRecord>,
+        side: Vec<SideRow>,
     ) -> Arc<Self> {
         Arc::new(Self {
             workspace_id,
@@ -54,6 +56,7 @@ impl CommandScope {
             command_id,
             claims,
             record,
+            side,
             outcome: Mutex::new(None),
         })
     }
@@ -160,6 +163,7 @@ impl PersistedEventRepository for LogRepository {
             events: events.iter().map(to_new_event).collect::<Result<_, _>>()?,
             claims: scope.claims.clone(),
             record: scope.record.clone(),
+            side: scope.side.clone(),
         };
         let outcome = self.appender.append(append).await;
         let result = match &outcome {

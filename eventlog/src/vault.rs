@@ -196,6 +196,27 @@ enum DataKey {
     Erased,
 }
 
+/// A key of the server, the same on all its nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerKey {
+    /// For the digests of repeated commands.
+    Digest,
+    /// For the hashes of API keys.
+    ApiKeyHash,
+    /// For what sessions are given against forged requests.
+    Session,
+}
+
+impl ServerKey {
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Digest => "digest-key",
+            Self::ApiKeyHash => "api-key-hash-key",
+            Self::Session => "session-key",
+        }
+    }
+}
+
 /// Seals and opens. Cheap to clone.
 #[derive(Clone)]
 pub struct Vault {
@@ -287,9 +308,18 @@ impl Vault {
     /// # Errors
     /// When the database does not answer or the master key is another one.
     pub async fn digest_key(&self) -> Result<hmac::Key, Error> {
-        let (_, bytes) = self.key_or_new(SERVER, "digest-key").await?;
-        let bytes = bytes.ok_or(Error::Unopened)?;
+        let bytes = self.server_key(ServerKey::Digest).await?;
         Ok(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
+    }
+
+    /// One of the server's own keys, made on first use.
+    ///
+    /// # Errors
+    /// When the database does not answer or the master key is another one.
+    pub async fn server_key(&self, key: ServerKey) -> Result<[u8; KEY_BYTES], Error> {
+        let (_, bytes) = self.key_or_new(SERVER, key.kind()).await?;
+        let bytes = bytes.ok_or(Error::Unopened)?;
+        bytes.try_into().map_err(|_| Error::Unopened)
     }
 
     async fn current_key(&self, workspace: WorkspaceId) -> Result<DataKey, Error> {

@@ -42,6 +42,14 @@ keys! {
     REQUEST_TIMEOUT_S = "limits.request_timeout_s", ["TOOLROOM_LIMITS_REQUEST_TIMEOUT_S"];
     LOG_FILTER = "log.filter", ["TOOLROOM_LOG", "RUST_LOG"];
     LOG_FORMAT = "log.format", ["TOOLROOM_LOG_FORMAT"];
+    AUTH_REQUIRED = "auth.required", ["TOOLROOM_AUTH_REQUIRED"];
+    AUTH_OPERATORS = "auth.operators", ["TOOLROOM_AUTH_OPERATORS"];
+    AUTH_FIRST_KEY_FILE = "auth.first_key_file", ["TOOLROOM_AUTH_FIRST_KEY_FILE"];
+    AUTH_ISSUER = "auth.issuer", ["TOOLROOM_AUTH_ISSUER"];
+    AUTH_AUDIENCE = "auth.audience", ["TOOLROOM_AUTH_AUDIENCE"];
+    AUTH_SECRET = "auth.secret", ["TOOLROOM_AUTH_SECRET"], secret;
+    AUTH_JWKS_URL = "auth.jwks_url", ["TOOLROOM_AUTH_JWKS_URL"];
+    AUTH_LEEWAY_S = "auth.leeway_s", ["TOOLROOM_AUTH_LEEWAY_S"];
 }
 
 /// The variable that names the configuration file.

@@ -2,6 +2,7 @@
 //!
 //! Loaded once, before anything starts; all faults are told together, each with its key and source.
 
+mod auth;
 mod key;
 mod layers;
 mod value;
@@ -15,6 +16,7 @@ use toolroom_worker::executor::EgressRule;
 use url::Url;
 
 pub use self::{
+    auth::{Auth, Tokens},
     key::{DATA_DIR, Key, LISTEN, PUBLIC_URL},
     layers::{Faults, Shown, Sources},
     value::LogFormat,
@@ -136,6 +138,8 @@ pub struct Config {
     pub limits: Limits,
     /// The log.
     pub log: Log,
+    /// Who may reach the server.
+    pub auth: Auth,
 }
 
 impl Setting for SecretText {
@@ -215,7 +219,10 @@ impl Config {
                 MasterKeySource::Text(text)
             }
         };
+        let exposed = !listen.iter().all(|address| address.ip().is_loopback());
+        let auth = Auth::take(layers, exposed, database_url.is_some());
         Self {
+            auth,
             listen,
             public_url,
             database_connections: u32::try_from(database_connections).unwrap_or(u32::MAX),
@@ -254,11 +261,6 @@ impl Config {
                 format: layers.optional(&key::LOG_FORMAT),
             },
         }
-    }
-
-    /// Whether every address that the server listens on is this machine's own.
-    pub fn only_loopback(&self) -> bool {
-        self.listen.iter().all(|address| address.ip().is_loopback())
     }
 }
 

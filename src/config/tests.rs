@@ -32,7 +32,7 @@ fn without_any_source_the_defaults_hold() {
     assert_eq!(config.listen, ["127.0.0.1:8000".parse().unwrap()]);
     assert_eq!(config.data_dir, PathBuf::from("toolroom-data"));
     assert!(config.database_url.is_none());
-    assert!(config.only_loopback());
+    assert!(!config.auth.required);
 }
 
 #[test]
@@ -125,4 +125,43 @@ fn of_two_variables_for_one_key_the_own_one_wins() {
 fn a_file_that_was_named_must_be_there() {
     let sources = environment(&[("TOOLROOM_CONFIG", "/nonexistent/t.toml")]);
     assert!(faults(sources).contains("/nonexistent/t.toml cannot be read"));
+}
+
+#[test]
+fn whoever_could_be_a_stranger_must_be_known() {
+    let required = |variables: &[(&str, &str)]| {
+        let loaded = Config::load(environment(variables));
+        loaded.map(|(config, _)| config.auth.required)
+    };
+    let shared = ("DATABASE_URL", "postgres://host/db");
+    let exposed = ("TOOLROOM_LISTEN", "127.0.0.1:1,0.0.0.0:2");
+    let off = ("TOOLROOM_AUTH_REQUIRED", "false");
+    assert_eq!(required(&[shared]), Ok(true));
+    assert_eq!(required(&[exposed]), Ok(true));
+    assert_eq!(required(&[shared, off]), Ok(false));
+    assert_eq!(required(&[("TOOLROOM_AUTH_REQUIRED", "true")]), Ok(true));
+    let told = faults(environment(&[exposed, off]));
+    assert!(told.contains("`auth.required` is false"), "{told}");
+}
+
+#[test]
+fn tokens_need_an_issuer_an_audience_and_a_key() {
+    let secret = ("TOOLROOM_AUTH_SECRET", "0123456789abcdef0123456789abcdef");
+    let issuer = ("TOOLROOM_AUTH_ISSUER", "https://id.example");
+    let audience = ("TOOLROOM_AUTH_AUDIENCE", "authenticated");
+    for (variables, told) in [
+        (vec![secret], "`auth.issuer` is missing"),
+        (vec![issuer, secret], "`auth.audience` is missing"),
+        (vec![issuer, audience], "neither `auth.jwks_url` nor"),
+        (
+            vec![issuer, audience, ("TOOLROOM_AUTH_SECRET", "short")],
+            "at least 32 bytes",
+        ),
+    ] {
+        let faults = faults(environment(&variables));
+        assert!(faults.contains(told), "{faults}");
+        assert!(!faults.contains(secret.1), "{faults}");
+    }
+    let (config, _) = Config::load(environment(&[issuer, audience, secret])).unwrap();
+    assert_eq!(config.auth.tokens.unwrap().audience, ["authenticated"]);
 }

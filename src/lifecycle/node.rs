@@ -24,6 +24,7 @@ use toolroom_worker::{
     executor::{self, EgressOptions, Executor},
 };
 
+use super::people;
 use crate::{config::Config, master_key, read_models};
 
 /// How long to wait before a database that is away is asked again.
@@ -71,13 +72,15 @@ impl Node {
         // A read model has its tables, if empty ones, before anybody can ask it.
         reader.prepare().await?;
 
-        let clock = Arc::new(SystemClock);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let auth = people::authenticator(config, &log, &clock).await?;
+        people::first(&config.auth, &log, &auth, clock.as_ref()).await?;
         let executor = Arc::new(executor(config)?);
         let worker = Worker::new(
             &log,
             queue,
             Arc::clone(&executor),
-            Arc::clone(&clock) as Arc<dyn Clock>,
+            Arc::clone(&clock),
             toolroom_worker::Config {
                 node: config.node.clone(),
                 background: config.worker.background,
@@ -90,6 +93,7 @@ impl Node {
             projections: reader.clone(),
             runner: Arc::new(worker.runner()),
             checker: executor,
+            auth: Arc::new(auth),
             options: ApiOptions {
                 public_url: public_url(config, &listeners)?,
                 version: env!("SERVER_VERSION").to_owned(),

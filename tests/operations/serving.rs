@@ -87,12 +87,13 @@ async fn an_embedded_server_that_dies_comes_back_under_a_running_toolroom() {
 }
 
 #[tokio::test]
-async fn an_address_that_others_reach_is_refused() {
+async fn an_address_that_others_reach_demands_credentials() {
     let operator = Operator::new();
+    std::fs::write(operator.path("toolroom.toml"), "auth.required = false").unwrap();
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
         let refused = operator.run(&["serve", "--listen", address]).await;
         assert_eq!(refused.code(), 1);
-        assert!(refused.words().contains("no authentication"), "{refused:?}");
+        assert!(refused.words().contains("`auth.required`"), "{refused:?}");
     }
     assert!(
         !operator.path("toolroom-data").exists(),

@@ -333,5 +333,6 @@ fn context(workspace: WorkspaceId) -> CommandContext {
         causation_id: None,
         ip: None,
         user_agent: None,
+        side: Vec::new(),
     }
 }

@@ -175,6 +175,7 @@ impl Runner for NodeRunner {
             causation_id: None,
             ip: request.ip.clone(),
             user_agent: request.user_agent.clone(),
+            side: Vec::new(),
         };
         // A task of its own: what was begun goes on when the sender goes away, or has waited long
         // enough.

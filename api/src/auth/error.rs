@@ -50,6 +50,27 @@ pub enum Reason {
     /// Of the form of an API key, but mistyped or cut.
     #[error("the API key's checksum is wrong: it was mistyped or cut")]
     KeyChecksum,
+    /// Neither a bearer credential nor one of the headers that we know.
+    #[error("the header `Authorization` has another scheme than `Bearer`, or is unreadable")]
+    Scheme,
+    /// Nobody has a key of this prefix.
+    #[error("no API key of this prefix was issued")]
+    KeyPrefix,
+    /// It was revoked.
+    #[error("the API key was revoked")]
+    KeyRevoked,
+    /// It expired.
+    #[error("the API key has expired")]
+    KeyExpired,
+    /// What it opened is gone.
+    #[error("the API key's workspace was deleted")]
+    WorkspaceGone,
+    /// A token, where none are configured.
+    #[error("no issuer of tokens is configured here")]
+    NoIssuer,
+    /// The subject could pass for something that it is not.
+    #[error("the token's `sub` cannot be a user's id here")]
+    Subject,
     /// The prefix is known, the secret is not the one that belongs to it.
     #[error("the API key's secret is not the one that was issued with its prefix")]
     KeyMismatch,

@@ -1,5 +1,6 @@
 //! GraphQL: the first-class surface. One folder a noun; what it does lies in [`crate::service`].
 
+mod access;
 mod audit;
 mod connection;
 mod error;
@@ -67,11 +68,20 @@ fn build() -> async_graphql::SchemaBuilder<Query, Mutation, Subscription> {
 }
 
 /// The schema over a server's state.
+///
+/// # Panics
+/// When it has an operation that the table of roles does not know: nobody would be kept from it.
 pub fn schema(state: AppState) -> Schema {
     // A batch is read on behalf of the request that began it, and is logged as such.
     let spawn = |batch: BoxFuture<'static, ()>| tokio::spawn(batch.in_current_span());
     let loader = DataLoader::new(ToolLoader(state.clone()), spawn);
-    Schema(build().data(state).data(loader).finish())
+    let schema = build().data(state).data(loader).finish();
+    let unknown = access::unknown(&schema.sdl());
+    assert!(
+        unknown.is_empty(),
+        "no role is told of {unknown:?}: add them to `toolroom_domain::access`"
+    );
+    Schema(schema)
 }
 
 /// The schema as text, for which nothing need run.
@@ -81,8 +91,9 @@ pub fn sdl() -> String {
 
 impl Executor for Schema {
     async fn execute(&self, mut request: Request) -> Response {
-        let request_id = request_id(&request, None);
-        match check(&mut request) {
+        let sender = sender(&request, None);
+        let request_id = request_id(sender.as_ref());
+        match check(&mut request, sender.as_ref()) {
             Ok(()) => error::complete(self.0.execute(request).await, &request_id),
             Err(error) => error::complete(Response::from_errors(vec![error]), &request_id),
         }
@@ -93,8 +104,9 @@ impl Executor for Schema {
         mut request: Request,
         session_data: Option<Arc<Data>>,
     ) -> BoxStream<'static, Response> {
-        let request_id = request_id(&request, session_data.as_deref());
-        if let Err(error) = check(&mut request) {
+        let sender = sender(&request, session_data.as_deref());
+        let request_id = request_id(sender.as_ref());
+        if let Err(error) = check(&mut request, sender.as_ref()) {
             let refused = error::complete(Response::from_errors(vec![error]), &request_id);
             return stream::once(async { refused }).boxed();
         }
@@ -105,8 +117,10 @@ impl Executor for Schema {
     }
 }
 
-/// Refuses what is no document, or one that is too large, before anything walks through it.
-fn check(request: &mut Request) -> Result<(), ServerError> {
+/// Refuses what is no document, or one that is too large, before anything walks through it; and
+/// one that asks for what its sender may not.
+fn check(request: &mut Request, sender: Option<&RequestContext>) -> Result<(), ServerError> {
+    let operation = request.operation_name.clone();
     let document = request.parsed_query()?;
     limits::check(document).map_err(|error| {
         let message = error.to_string();
@@ -114,17 +128,28 @@ fn check(request: &mut Request) -> Result<(), ServerError> {
             source: Some(Arc::new(error)),
             ..ServerError::new(message, None)
         }
-    })
+    })?;
+    // Without a sender nothing can be resolved: see `request`.
+    match sender {
+        Some(sender) => access::check(sender, document, operation.as_deref()),
+        None => Ok(()),
+    }
 }
 
-fn request_id(request: &Request, session: Option<&Data>) -> String {
+/// Who asks: by the request itself, or by the socket that it came over.
+fn sender(request: &Request, session: Option<&Data>) -> Option<RequestContext> {
     let key = TypeId::of::<RequestContext>();
     request
         .data
         .get(&key)
         .or_else(|| session?.get(&key))
         .and_then(|context| context.downcast_ref::<RequestContext>())
-        .map(|context| context.request_id.clone())
+        .cloned()
+}
+
+fn request_id(sender: Option<&RequestContext>) -> String {
+    sender
+        .map(|sender| sender.request_id.clone())
         .unwrap_or_default()
 }
 

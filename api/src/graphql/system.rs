@@ -215,7 +215,7 @@ impl SystemQuery {
         Ok(Viewer {
             id: sender.actor.as_str().into(),
             email: None,
-            authenticated_by: sender.authenticated_by.to_owned(),
+            authenticated_by: sender.credential.as_str().to_owned(),
             workspace: Workspace {
                 id: sender.workspace.to_string().into(),
                 name: "default".to_owned(),

@@ -1,10 +1,10 @@
 //! Makes of a request's headers what commands and queries need to know of their sender.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Extension,
-    extract::{ConnectInfo, Request},
+    extract::{ConnectInfo, Request, State},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
@@ -13,7 +13,10 @@ use toolroom_domain::Violation;
 use toolroom_eventlog::{Position, position::ParsePositionError};
 
 use super::{Problem, request_id::RequestId};
-use crate::{auth, state::RequestContext};
+use crate::{
+    auth::{Identify, Presented},
+    state::RequestContext,
+};
 
 const MIN_POSITION: HeaderName = HeaderName::from_static("x-min-position");
 const POSITION: HeaderName = HeaderName::from_static("x-toolroom-position");
@@ -24,13 +27,14 @@ const USER_AGENT_CHARS: usize = 400;
 
 /// Gives each request its [`RequestContext`], and the answer to a command its position.
 pub(crate) async fn with_context(
+    State(auth): State<Arc<dyn Identify>>,
     Extension(request_id): Extension<RequestId>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let ip = peer.map(|ConnectInfo(peer)| peer.ip().to_string());
-    let context = match context(&request_id, request.headers(), ip) {
+    let context = match context(auth.as_ref(), &request_id, request.headers(), ip).await {
         Ok(context) => context,
         Err(problem) => return problem.into_response(),
     };
@@ -45,12 +49,15 @@ pub(crate) async fn with_context(
     response
 }
 
-fn context(
+async fn context(
+    auth: &dyn Identify,
     request_id: &RequestId,
     headers: &HeaderMap,
     ip: Option<String>,
 ) -> Result<RequestContext, Problem> {
-    let mut context = auth::identify(request_id);
+    let presented = Presented::of(headers)?;
+    let sender = auth.identify(&presented).await?;
+    let mut context = RequestContext::of(sender, request_id.as_str());
     context.ip = ip;
     context.user_agent = headers
         .get(http::header::USER_AGENT)

@@ -29,6 +29,8 @@ use axum::{
 use toolroom_domain::Clock;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::auth::Identify;
+
 pub use options::{HttpOptions, LiveOptions};
 pub use problem::Problem;
 pub use server::serve;
@@ -40,12 +42,22 @@ pub(crate) fn bounded(routes: Router, shell: &Shell) -> Router {
 }
 
 /// What every request passes, probes included. The last layer is the outermost.
-pub(crate) fn layered(routes: Router, shell: &Shell, clock: Arc<dyn Clock>) -> Router {
-    routes
+pub(crate) fn layered(
+    routes: Router,
+    shell: &Shell,
+    auth: Arc<dyn Identify>,
+    clock: Arc<dyn Clock>,
+) -> Router {
+    let is_local = auth.is_local();
+    let routes = routes
         .fallback(answer::not_found)
         .layer(CatchPanicLayer::custom(bounds::after_panic))
-        .layer(from_fn(context::with_context))
-        .layer(from_fn_with_state(shell.clone(), guard::only_local_callers))
+        .layer(from_fn_with_state(auth, context::with_context));
+    let guarded = match is_local {
+        true => routes.layer(from_fn_with_state(shell.clone(), guard::only_local_callers)),
+        false => routes,
+    };
+    guarded
         .layer(from_fn(answer::with_bodies))
         .layer(Extension(clock))
         .layer(from_fn(request_id::name_requests))

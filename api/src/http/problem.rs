@@ -11,6 +11,9 @@ use crate::error::ApiError;
 /// When to come again after being turned away because too much was going on at once.
 const BUSY_RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// By which scheme to try again, as RFC 9110 has a 401 tell.
+pub(crate) const CHALLENGE: &str = "Bearer realm=\"toolroom\"";
+
 /// What is wrong with a request. As a response it has no body yet: `answer` gives it the
 /// one that the path's contract shows.
 #[derive(Clone, Debug, PartialEq)]
@@ -106,6 +109,11 @@ impl IntoResponse for Problem {
             if let Ok(value) = HeaderValue::try_from(seconds.to_string()) {
                 response.headers_mut().insert(header::RETRY_AFTER, value);
             }
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static(CHALLENGE);
+            let headers = response.headers_mut();
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
         if let Some(allow) = self.allow {
             let allow = HeaderValue::from_static(allow);

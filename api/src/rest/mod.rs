@@ -3,18 +3,31 @@
 mod failure;
 mod paging;
 pub(crate) mod probes;
+mod routes;
 mod tool_manager;
 
 use axum::Router;
 
 use crate::{http::Shell, state::AppState};
 
+pub use routes::Route;
+use routes::Routes;
+
+fn all() -> Routes {
+    tool_manager::routes(Routes::default())
+}
+
 /// Every contract's routes.
 pub(crate) fn routes(state: &AppState, shell: &Shell) -> Router {
-    tool_manager::routes(Edge {
+    all().served(Edge {
         state: state.clone(),
         shell: shell.clone(),
     })
+}
+
+/// Every contract's routes, with the operation that each is.
+pub fn listed() -> Vec<Route> {
+    all().listed()
 }
 
 /// What an operation needs beside its request.

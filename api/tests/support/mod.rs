@@ -10,7 +10,11 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use toolroom_api::{ApiOptions, AppState, Parts, RequestContext, graphql};
+use toolroom_api::{
+    ApiOptions, AppState, Parts, RequestContext,
+    auth::{AuthOptions, Authenticator},
+    graphql,
+};
 use toolroom_domain::{
     Clock, ToolId, Violation,
     job::{Command, Failure, Job, Request as JobRequest, ToolRef, seal_context},
@@ -54,10 +58,17 @@ impl App {
         };
         let (reader, followers) = toolroom_projections::start(&log, config, &shutdown);
         reader.prepare().await.unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let options = AuthOptions {
+            local: true,
+            ..AuthOptions::default()
+        };
+        let auth = Authenticator::init(&log, options, Arc::clone(&clock)).await;
         let state = AppState::new(Parts {
+            auth: Arc::new(auth.unwrap()),
             runner: Arc::new(Echo { log: log.clone() }),
             checker: Arc::new(Lenient),
-            clock: Arc::new(SystemClock),
+            clock,
             options: ApiOptions {
                 public_url: "http://localhost:8000".to_owned(),
                 version: "test".to_owned(),
@@ -193,6 +204,7 @@ impl Runner for Echo {
             causation_id: None,
             ip: None,
             user_agent: None,
+            side: Vec::new(),
         };
         let input = vault
             .seal(

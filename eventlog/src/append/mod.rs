@@ -4,6 +4,7 @@
 //! was under way in one statement, one round trip and one flush (`writer`). An aggregate always
 //! goes to the same writer, so its commands meet in the process before they meet in the database.
 
+mod side;
 mod statement;
 mod writer;
 
@@ -20,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 use toolroom_domain::ClaimChange;
 
 use crate::{database::lanes, signal::Signals};
+
+pub use side::SideRow;
 
 /// How many commands may wait for a writer before senders are held back.
 const QUEUE: usize = 1024;
@@ -67,6 +70,8 @@ pub struct Append {
     pub claims: Vec<ClaimChange>,
     /// To be remembered, when the sender named the command.
     pub record: Option<CommandRecord>,
+    /// What stands beside its events.
+    pub side: Vec<SideRow>,
 }
 
 impl Append {

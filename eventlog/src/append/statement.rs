@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use sqlx::{PgConnection, Row, postgres::PgRow};
+use sqlx::{Connection as _, PgConnection, Row, postgres::PgRow};
 use toolroom_domain::ClaimChange;
 
-use super::{Append, AppendError};
+use super::{Append, AppendError, side};
 use crate::database::{Fault, classify};
 
 /// A batch's outcome: `global_seq` of the last event of each aggregate that got any.
@@ -22,8 +22,8 @@ pub(super) enum Failure {
     Unknown,
 }
 
-/// Writes all of a batch or nothing of it, in one statement and so one transaction. No two
-/// commands of the batch are of the same aggregate.
+/// Writes all of a batch or nothing of it, in one statement and so one transaction, unless rows
+/// stand beside the events. No two commands of the batch are of the same aggregate.
 pub(super) async fn write(
     connection: &mut PgConnection,
     batch: &[&Append],
@@ -31,7 +31,9 @@ pub(super) async fn write(
     let plain = batch
         .iter()
         .all(|a| a.record.is_none() && a.claims.is_empty());
-    let rows = if plain {
+    let rows = if batch.iter().any(|append| !append.side.is_empty()) {
+        insert_all_with_side_rows(connection, batch).await
+    } else if plain {
         insert_events(connection, batch).await
     } else {
         insert_all(connection, batch).await
@@ -162,6 +164,21 @@ async fn insert_all(
     .bind(recorded.iter().map(|(a, _)| a.aggregate_id.as_str()).collect::<Vec<_>>())
     .fetch_all(connection)
     .await
+}
+
+async fn insert_all_with_side_rows(
+    connection: &mut PgConnection,
+    batch: &[&Append],
+) -> Result<Vec<PgRow>, sqlx::Error> {
+    let mut tx = connection.begin().await?;
+    let written = insert_all(&mut tx, batch).await?;
+    for append in batch {
+        for row in &append.side {
+            side::write_in_tx(&mut tx, &append.workspace_id, row).await?;
+        }
+    }
+    tx.commit().await?;
+    Ok(written)
 }
 
 #[derive(Default)]

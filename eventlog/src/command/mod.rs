@@ -19,7 +19,7 @@ use sqlx::{PgPool, Row};
 use toolroom_domain::{Actor, EventClaims, Owned, WorkspaceId};
 
 use crate::{
-    append::{AppendError, Appender},
+    append::{AppendError, Appender, SideRow},
     event::Metadata,
     ids,
     load::Loader,
@@ -49,6 +49,9 @@ pub struct CommandContext {
     pub ip: Option<String>,
     /// With which program.
     pub user_agent: Option<String>,
+    /// What is written beside the command's events, in their transaction; nothing, for a repeated
+    /// command.
+    pub side: Vec<SideRow>,
 }
 
 /// A command that its sender may repeat.
@@ -73,6 +76,7 @@ impl CommandContext {
                 .as_ref()
                 .map(|named| named.id.clone())
                 .or_else(|| self.causation_id.clone()),
+            side: Vec::new(),
             ..self.clone()
         }
     }
@@ -87,6 +91,7 @@ impl CommandContext {
             causation_id: None,
             ip: None,
             user_agent: None,
+            side: Vec::new(),
         }
     }
 }
@@ -431,6 +436,7 @@ impl CommandBus {
                 .named
                 .as_ref()
                 .map(|named| memory::record(&self.digest_key, context, named)),
+            context.side.clone(),
         );
         let metadata = Metadata {
             workspace_id: context.workspace,

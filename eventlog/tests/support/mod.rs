@@ -94,6 +94,7 @@ pub fn context() -> CommandContext {
         causation_id: None,
         ip: None,
         user_agent: None,
+        side: Vec::new(),
     }
 }
 

@@ -348,6 +348,7 @@ pub fn context() -> CommandContext {
         causation_id: None,
         ip: None,
         user_agent: None,
+        side: Vec::new(),
     }
 }
 

@@ -116,5 +116,6 @@ pub fn context() -> CommandContext {
         causation_id: None,
         ip: None,
         user_agent: None,
+        side: Vec::new(),
     }
 }

@@ -86,7 +86,7 @@ pub(super) async fn call(
 
 /// Sends, and follows redirects: each through the guard, none from https to http, and with none of
 /// the caller's headers to another origin.
-async fn follow(egress: &Egress, outgoing: Outgoing) -> Result<Response, CallError> {
+pub(super) async fn follow(egress: &Egress, outgoing: Outgoing) -> Result<Response, CallError> {
     let Outgoing {
         mut method,
         mut url,
@@ -156,14 +156,15 @@ fn redirect_target(response: &Response, from: &Url) -> Result<Option<Url>, CallE
     })
 }
 
+/// How much of an answer was read.
 #[derive(PartialEq)]
-enum Read {
+pub(super) enum Read {
     Whole,
     Cut,
 }
 
 /// Reads an answer as it is decompressed, and stops at the bound.
-async fn read(
+pub(super) async fn read(
     mut response: Response,
     into: &mut BytesMut,
     bound: usize,

@@ -8,6 +8,7 @@ mod checker;
 mod egress;
 mod error;
 mod external;
+mod fetch;
 mod http;
 mod jsonpath;
 pub mod native;
@@ -34,6 +35,7 @@ use self::{egress::Egress, rest::Templates, secrets::SecretSource};
 pub use self::{
     egress::{EgressOptions, EgressRule, ParseRuleError, Resolver, SystemResolver, is_public},
     error::{CallError, DETAILS_BYTES, Error},
+    fetch::Fetcher,
     secrets::EnvLookup,
 };
 

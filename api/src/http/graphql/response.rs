@@ -8,7 +8,7 @@ use toolroom_domain::ErrorCode;
 
 use crate::{
     error,
-    http::{media::Answer, request_id::RequestId},
+    http::{media::Answer, problem::CHALLENGE, request_id::RequestId},
 };
 
 /// When to come again if the error does not say.
@@ -33,8 +33,13 @@ pub(super) fn respond(
     complete(&mut response, request_id);
     let mut http = Response::new(Body::from(to_json(&response)));
     *http.status_mut() = status(&response, answer);
+    let is_unknown = http.status() == StatusCode::UNAUTHORIZED;
     let headers = http.headers_mut();
     headers.insert(header::CONTENT_TYPE, answer.content_type());
+    if is_unknown {
+        let challenge = HeaderValue::from_static(CHALLENGE);
+        headers.insert(header::WWW_AUTHENTICATE, challenge);
+    }
     if let Some(error) = unavailable(&response) {
         let after = retry_after_seconds(error);
         headers.insert(header::RETRY_AFTER, HeaderValue::from(after));
@@ -108,8 +113,19 @@ fn status(response: &GraphqlResponse, answer: Answer) -> StatusCode {
     if unavailable(response).is_some() {
         return StatusCode::SERVICE_UNAVAILABLE;
     }
+    if !was_refused(response) {
+        return StatusCode::OK;
+    }
+    let has = |code: ErrorCode| {
+        let code = Value::from(code.as_str());
+        let extensions = response.errors.iter().filter_map(|e| e.extensions.as_ref());
+        extensions.into_iter().any(|e| e.get("code") == Some(&code))
+    };
     match answer {
-        Answer::GraphqlResponse if was_refused(response) => StatusCode::BAD_REQUEST,
+        // Not for the sake of GraphQL, whose clients read errors, but of all that stands between.
+        _ if has(ErrorCode::Unauthenticated) => StatusCode::UNAUTHORIZED,
+        Answer::GraphqlResponse if has(ErrorCode::Forbidden) => StatusCode::FORBIDDEN,
+        Answer::GraphqlResponse => StatusCode::BAD_REQUEST,
         _ => StatusCode::OK,
     }
 }

@@ -8,22 +8,16 @@ mod tool;
 mod update_tool;
 mod use_tool;
 
-use axum::{
-    Router,
-    routing::{get, post},
-};
+use toolroom_domain::access::Operation as O;
 
-use super::Edge;
+use super::Routes;
 
-pub(super) fn routes(edge: Edge) -> Router {
-    Router::new()
-        .route("/tools", get(list_tools::handle).post(create_tool::handle))
-        .route(
-            "/tools/{tool_id}",
-            get(get_tool::handle)
-                .put(update_tool::handle)
-                .delete(delete_tool::handle),
-        )
-        .route("/tool_usage", post(use_tool::handle))
-        .with_state(edge)
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes
+        .get("/tools", O::Tools, list_tools::handle)
+        .post("/tools", O::RegisterTool, create_tool::handle)
+        .get("/tools/{tool_id}", O::Tool, get_tool::handle)
+        .put("/tools/{tool_id}", O::UpdateTool, update_tool::handle)
+        .delete("/tools/{tool_id}", O::DeleteTool, delete_tool::handle)
+        .post("/tool_usage", O::ExecuteTool, use_tool::handle)
 }
