@@ -87,7 +87,8 @@ async fn an_event_stream_of_the_audit_resumes_by_the_last_event_id() {
         .lines()
         .filter_map(|line| line.strip_prefix("id: "))
         .collect();
-    assert_eq!(ids.len(), 3, "{whole}");
+    // The workspace itself, and the three tools.
+    assert_eq!(ids.len(), 4, "{whole}");
     assert!(
         whole.ends_with("event: complete\ndata: null\n\n"),
         "{whole}"

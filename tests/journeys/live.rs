@@ -1,6 +1,6 @@
 //! Watching what happens.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{App, Socket, native};
 
@@ -30,11 +30,13 @@ async fn audit_events_come_in_order_from_the_first_to_the_live_ones_and_resume()
     let mut socket = Socket::connect(&app).await;
     let query = "subscription($after: Position) { auditEvents(after: $after) { position type } }";
     socket.subscribe("1", query, json!({})).await;
-    let first = socket.next().await.unwrap();
-    assert_eq!(first["auditEvents"]["type"], "ToolRegistered");
+    for expected in ["WorkspaceCreated", "ToolRegistered"] {
+        let event = socket.next().await.unwrap();
+        assert_eq!(event["auditEvents"]["type"], expected);
+    }
     app.run("say", json!({})).await;
     let mut types = Vec::new();
-    let mut last = first["auditEvents"]["position"].clone();
+    let mut last = Value::Null;
     for _ in 0..3 {
         let event = socket.next().await.unwrap();
         types.push(event["auditEvents"]["type"].as_str().unwrap().to_owned());
@@ -46,7 +48,7 @@ async fn audit_events_come_in_order_from_the_first_to_the_live_ones_and_resume()
     app.register(native("other", "echo")).await;
     assert_eq!(
         resumed.next().await.unwrap()["auditEvents"]["position"],
-        "5"
+        "6"
     );
 }
 
@@ -66,6 +68,7 @@ async fn the_past_is_played_back_and_ends() {
     assert_eq!(
         types,
         [
+            "WorkspaceCreated",
             "ToolRegistered",
             "JobRequested",
             "JobStarted",
@@ -73,7 +76,7 @@ async fn the_past_is_played_back_and_ends() {
         ]
     );
     assert_eq!(
-        events[1]["payload"]["input"],
+        events[2]["payload"]["input"],
         json!({"a": 1}),
         "who may see it sees it decrypted"
     );

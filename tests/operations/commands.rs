@@ -11,14 +11,14 @@ fn other() -> WorkspaceId {
 }
 
 /// A data folder with four events: a tool, another workspace's tool, a job, a tool.
-async fn four_events(operator: &Operator) {
+async fn five_events(operator: &Operator) {
     let server = operator.serve().await;
     let log = operator.log().await;
     let tool = log.register("mine", WorkspaceId::DEFAULT).await;
     log.register("theirs", other()).await;
     log.request(tool, json!({"text": "a private word"})).await;
     log.register("mine-too", WorkspaceId::DEFAULT).await;
-    log.reaches(4).await;
+    log.reaches(5).await;
     log.close().await;
     server.stop().await;
 }
@@ -45,7 +45,7 @@ fn positions(events: &[Value]) -> Vec<&str> {
 #[tokio::test]
 async fn a_replay_that_finds_nothing_says_so_beside_its_empty_output() {
     let operator = Operator::new();
-    four_events(&operator).await;
+    five_events(&operator).await;
     for nothing in [["--type", "ToolRegistred"], ["--aggregate", "tol"]] {
         let ran = operator.run(&[&["replay"], &nothing[..]].concat()).await;
         let ran = ran.succeeds();
@@ -57,38 +57,38 @@ async fn a_replay_that_finds_nothing_says_so_beside_its_empty_output() {
 #[tokio::test]
 async fn the_past_is_played_back_filtered_and_opened() {
     let operator = Operator::new();
-    four_events(&operator).await;
+    five_events(&operator).await;
     let all = replayed(&operator, &[]).await;
-    assert_eq!(positions(&all), ["1", "2", "3", "4"]);
+    assert_eq!(positions(&all), ["1", "2", "3", "4", "5"]);
     assert_eq!(
-        all[2]["payload"]["input"],
+        all[3]["payload"]["input"],
         json!({"text": "a private word"})
     );
     assert_eq!(
-        positions(&replayed(&operator, &["--from", "2", "--to", "3"]).await),
-        ["2", "3"]
-    );
-    assert_eq!(
-        positions(&replayed(&operator, &["--type", "JobRequested"]).await),
-        ["3"]
-    );
-    assert_eq!(
-        positions(&replayed(&operator, &["--workspace", &other().to_string()]).await),
-        ["2"]
-    );
-    let third = all[2]["loggedAt"].as_str().unwrap();
-    assert_eq!(
-        positions(&replayed(&operator, &["--from", third]).await),
+        positions(&replayed(&operator, &["--from", "3", "--to", "4"]).await),
         ["3", "4"]
     );
     assert_eq!(
-        positions(&replayed(&operator, &["--to", third]).await),
-        ["1", "2", "3"]
+        positions(&replayed(&operator, &["--type", "JobRequested"]).await),
+        ["4"]
     );
-    let id = all[3]["aggregateId"].as_str().unwrap();
+    assert_eq!(
+        positions(&replayed(&operator, &["--workspace", &other().to_string()]).await),
+        ["3"]
+    );
+    let fourth = all[3]["loggedAt"].as_str().unwrap();
+    assert_eq!(
+        positions(&replayed(&operator, &["--from", fourth]).await),
+        ["4", "5"]
+    );
+    assert_eq!(
+        positions(&replayed(&operator, &["--to", fourth]).await),
+        ["1", "2", "3", "4"]
+    );
+    let id = all[4]["aggregateId"].as_str().unwrap();
     assert_eq!(
         positions(&replayed(&operator, &["--aggregate", id]).await),
-        ["4"]
+        ["5"]
     );
 
     std::fs::remove_file(operator.path("toolroom-data/master.key")).unwrap();
@@ -97,14 +97,14 @@ async fn the_past_is_played_back_filtered_and_opened() {
         refused.code() == 1 && refused.words().contains("master key"),
         "{refused:?}"
     );
-    let sealed = replayed(&operator, &["--sealed", "--from", "3", "--to", "3"]).await;
+    let sealed = replayed(&operator, &["--sealed", "--from", "4", "--to", "4"]).await;
     assert!(!sealed[0].to_string().contains("private"), "{sealed:?}");
 }
 
 #[tokio::test]
 async fn an_export_is_proven_without_a_database() {
     let operator = Operator::new();
-    four_events(&operator).await;
+    five_events(&operator).await;
     let workspace = WorkspaceId::DEFAULT.to_string();
     operator
         .run(&["export", "--workspace", &workspace, "-o", "log.jsonl"])
@@ -119,7 +119,7 @@ async fn an_export_is_proven_without_a_database() {
         .await
         .succeeds();
     assert!(
-        proven.out().contains("3 events and 1 digests"),
+        proven.out().contains("4 events and 1 digests"),
         "{proven:?}"
     );
     let file = operator.path("log.jsonl");
@@ -128,7 +128,7 @@ async fn an_export_is_proven_without_a_database() {
     std::fs::write(&file, text.replace("mine-too", "mine-two")).unwrap();
     let forged = operator.run(&["verify", "log.jsonl"]).await;
     assert!(
-        forged.code() == 1 && forged.words().contains("line 6"),
+        forged.code() == 1 && forged.words().contains("line 7"),
         "{forged:?}"
     );
     assert_eq!(operator.run(&["verify", "nowhere"]).await.code(), 2);
@@ -138,7 +138,7 @@ async fn an_export_is_proven_without_a_database() {
 #[tokio::test]
 async fn a_backup_beside_a_running_server_comes_back_elsewhere() {
     let operator = Operator::new();
-    four_events(&operator).await;
+    five_events(&operator).await;
     let server = operator.serve().await;
     operator.run(&["backup", "backup"]).await.succeeds();
     let again = operator.run(&["backup", "backup"]).await;
@@ -170,9 +170,9 @@ async fn a_backup_beside_a_running_server_comes_back_elsewhere() {
     std::fs::remove_dir_all(&old).unwrap();
     std::fs::rename(operator.path("new"), &old).unwrap();
     let events = replayed(&operator, &[]).await;
-    assert_eq!(events.len(), 4);
+    assert_eq!(events.len(), 5);
     assert_eq!(
-        events[2]["payload"]["input"],
+        events[3]["payload"]["input"],
         json!({"text": "a private word"})
     );
     assert_ne!(events[0]["position"], "1", "positions are of the new epoch");
@@ -192,7 +192,7 @@ async fn a_backup_beside_a_running_server_comes_back_elsewhere() {
 async fn the_doctor_finds_what_is_wrong_and_says_how_to_mend_it() {
     let operator = Operator::new();
     operator.run(&["doctor"]).await.succeeds();
-    four_events(&operator).await;
+    five_events(&operator).await;
     operator.run(&["doctor"]).await.succeeds();
     let server = operator.serve().await;
     let log = operator.log().await;
@@ -262,7 +262,7 @@ async fn the_configuration_is_shown_with_its_origins_and_without_its_secrets() {
 #[tokio::test]
 async fn a_read_model_is_rebuilt_beside_a_running_server_and_without_one() {
     let operator = Operator::new();
-    four_events(&operator).await;
+    five_events(&operator).await;
     let rows = async || {
         let log = operator.log().await;
         let catalog = "select count(*) from projections.tools";

@@ -118,6 +118,7 @@ async fn the_embedded_server_survives_kill_9_and_refuses_a_second_one() {
     assert_eq!(
         types,
         [
+            "WorkspaceCreated",
             "ToolRegistered",
             "JobRequested",
             "JobStarted",
