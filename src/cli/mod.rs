@@ -2,16 +2,22 @@
 
 mod backup;
 mod bench;
+mod client;
 mod config_print;
+mod credentials;
 mod doctor;
 mod export;
+mod keys;
+mod login;
 mod migrate;
 mod output;
 mod rebuild;
+mod remote;
 mod replay;
 mod restore;
 mod schema;
 mod verify;
+mod workspaces;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -78,6 +84,16 @@ enum Command {
     Bench(bench::Arguments),
     /// Print the GraphQL schema.
     Schema,
+    /// Check a key of a server, and keep it for the commands below.
+    Login(login::Login),
+    /// Forget the key of a server.
+    Logout(login::Logout),
+    /// Say who you are to a server.
+    Whoami(remote::Remote),
+    /// Make, list and revoke API keys, on a server.
+    Keys(keys::Arguments),
+    /// Make workspaces, and say who is in them, on a server.
+    Workspaces(workspaces::Arguments),
     /// Look for faults of the set-up, and say how to mend each.
     Doctor,
     /// Show the configuration.
@@ -146,6 +162,11 @@ impl Cli {
             Command::Restore(arguments) => restore::run(&config, arguments).await,
             Command::Bench(arguments) => bench::run(&config, arguments).await,
             Command::Schema => schema::run(),
+            Command::Login(arguments) => login::login(arguments).await,
+            Command::Logout(arguments) => login::logout(&arguments),
+            Command::Whoami(remote) => login::whoami(&remote).await,
+            Command::Keys(arguments) => keys::run(arguments).await,
+            Command::Workspaces(arguments) => workspaces::run(arguments).await,
             Command::Doctor => doctor::run(&config).await,
             Command::Config {
                 command: ConfigCommand::Print,

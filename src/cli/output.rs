@@ -6,9 +6,18 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use jiff::Timestamp;
+use serde::Serialize;
+use tabwriter::TabWriter;
 
 /// Written at once: system calls for each line would cost more than the lines.
 const BUFFER: usize = 256 * 1024;
+
+/// What stands for a value that is not there.
+const ABSENT: &str = "–";
+
+/// Spaces between the columns of a table.
+const GAP: usize = 2;
 
 /// Standard output, buffered.
 pub fn standard() -> BufWriter<io::Stdout> {
@@ -18,6 +27,72 @@ pub fn standard() -> BufWriter<io::Stdout> {
 /// Says something to whoever watches; that nobody does is no fault.
 pub fn say(text: impl std::fmt::Display) {
     let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// A text of somebody else, without what a terminal would obey or what would break a table.
+pub fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| match c.is_control() {
+            true => char::REPLACEMENT_CHARACTER,
+            false => c,
+        })
+        .collect()
+}
+
+/// A moment as people read it: to the second, in UTC.
+pub fn moment(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
+/// Prints one line.
+///
+/// # Errors
+/// When nothing can be written.
+pub fn line(text: &str) -> io::Result<()> {
+    let mut out = io::stdout();
+    writeln!(out, "{text}")?;
+    out.flush()
+}
+
+/// Prints a value as JSON, for scripts.
+///
+/// # Errors
+/// When nothing can be written.
+pub fn json(value: &impl Serialize) -> io::Result<()> {
+    line(&serde_json::to_string_pretty(value)?)
+}
+
+/// Prints aligned columns, for people; what is absent as a dash.
+///
+/// # Errors
+/// When nothing can be written.
+pub fn table<const COLUMNS: usize>(
+    headings: [&str; COLUMNS],
+    rows: impl IntoIterator<Item = [Option<String>; COLUMNS]>,
+) -> io::Result<()> {
+    let mut out = aligned();
+    writeln!(out, "{}", headings.join("\t"))?;
+    for row in rows {
+        let cells = row.map(|cell| plain(cell.as_deref().unwrap_or(ABSENT)));
+        writeln!(out, "{}", cells.join("\t"))?;
+    }
+    out.flush()
+}
+
+/// Prints what is known of one thing, for people.
+///
+/// # Errors
+/// When nothing can be written.
+pub fn pairs<const PAIRS: usize>(pairs: [(&str, Option<String>); PAIRS]) -> io::Result<()> {
+    let mut out = aligned();
+    for (name, value) in pairs {
+        writeln!(out, "{name}\t{}", plain(value.as_deref().unwrap_or(ABSENT)))?;
+    }
+    out.flush()
+}
+
+fn aligned() -> TabWriter<io::Stdout> {
+    TabWriter::new(io::stdout()).padding(GAP)
 }
 
 /// Tells how far something is, on one line of a terminal, and nowhere else.
@@ -111,6 +186,11 @@ impl Write for NewFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_of_others_cannot_steer_the_terminal() {
+        assert_eq!(plain("a\tb\n\u{1b}[1mc\u{9b}d é"), "a�b��[1mc�d é");
+    }
 
     #[test]
     fn a_file_appears_when_it_is_whole_and_replaces_none() {

@@ -55,13 +55,24 @@ keys! {
 /// The variable that names the configuration file.
 pub const FILE_VARIABLE: &str = "TOOLROOM_CONFIG";
 
+/// Where the commands that talk to a server find it, and what they show it. The server itself has
+/// no use for either: they are no keys of the configuration.
+pub const SERVER_VARIABLE: &str = "TOOLROOM_SERVER";
+/// See [`SERVER_VARIABLE`].
+pub const API_KEY_VARIABLE: &str = "TOOLROOM_API_KEY";
+
 /// The variable that a build reads the revision from; harmless at run time.
 const REVISION_VARIABLE: &str = "TOOLROOM_REVISION";
 
 /// Whether a variable that begins with `TOOLROOM_` is one that we know.
 pub fn is_known_variable(name: &str) -> bool {
-    name == FILE_VARIABLE
-        || name == REVISION_VARIABLE
+    [
+        FILE_VARIABLE,
+        REVISION_VARIABLE,
+        SERVER_VARIABLE,
+        API_KEY_VARIABLE,
+    ]
+    .contains(&name)
         || ALL.iter().any(|key| key.env.contains(&name))
         || is_service_link(name)
 }

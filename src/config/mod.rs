@@ -17,7 +17,7 @@ use url::Url;
 
 pub use self::{
     auth::{Auth, Tokens},
-    key::{DATA_DIR, Key, LISTEN, PUBLIC_URL},
+    key::{API_KEY_VARIABLE, DATA_DIR, Key, LISTEN, PUBLIC_URL, SERVER_VARIABLE},
     layers::{Faults, Shown, Sources},
     value::LogFormat,
 };

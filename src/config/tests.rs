@@ -104,6 +104,17 @@ fn what_kubernetes_sets_for_a_service_is_no_fault() {
 }
 
 #[test]
+fn what_the_commands_of_a_client_read_is_no_fault_and_no_key() {
+    let sources = environment(&[
+        ("TOOLROOM_SERVER", "https://toolroom.example"),
+        ("TOOLROOM_API_KEY", "hunter2"),
+    ]);
+    let (config, shown) = Config::load(sources).unwrap();
+    assert!(!format!("{config:?}{shown:?}").contains("hunter2"));
+    assert!(faults(file("server = \"https://toolroom.example\"").1).contains("no key `server`"));
+}
+
+#[test]
 fn secrets_show_neither_in_prints_nor_in_faults_nor_in_debug() {
     let sources = environment(&[("DATABASE_URL", "postgres://u:hunter2@host/db")]);
     let (config, shown) = Config::load(sources).unwrap();

@@ -1,8 +1,9 @@
 //! What an operator does, against the real binary and its embedded database: start, stop, kill,
-//! prove, export, back up, restore, look for faults.
+//! prove, export, back up, restore, look for faults, talk to a server from elsewhere.
 
 mod bench;
 mod commands;
+mod remote;
 mod roles;
 mod serving;
 mod support;

@@ -170,6 +170,10 @@ impl Operator {
 pub struct Ran(Output);
 
 impl Ran {
+    pub fn new(output: Output) -> Self {
+        Self(output)
+    }
+
     pub fn code(&self) -> i32 {
         self.0.status.code().expect("was not killed")
     }
