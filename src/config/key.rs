@@ -42,6 +42,12 @@ keys! {
     REQUEST_TIMEOUT_S = "limits.request_timeout_s", ["TOOLROOM_LIMITS_REQUEST_TIMEOUT_S"];
     LOG_FILTER = "log.filter", ["TOOLROOM_LOG", "RUST_LOG"];
     LOG_FORMAT = "log.format", ["TOOLROOM_LOG_FORMAT"];
+    TLS_CERTIFICATE = "tls.certificate", ["TOOLROOM_TLS_CERTIFICATE"];
+    TLS_KEY = "tls.key", ["TOOLROOM_TLS_KEY"];
+    CORS_ORIGINS = "cors.origins", ["TOOLROOM_CORS_ORIGINS"];
+    CORS_COOKIES = "cors.cookies", ["TOOLROOM_CORS_COOKIES"];
+    PROXIES_TRUSTED = "proxies.trusted", ["TOOLROOM_PROXIES_TRUSTED"];
+    PROXIES_HEADER = "proxies.header", ["TOOLROOM_PROXIES_HEADER"];
     AUTH_REQUIRED = "auth.required", ["TOOLROOM_AUTH_REQUIRED"];
     AUTH_OPERATORS = "auth.operators", ["TOOLROOM_AUTH_OPERATORS"];
     AUTH_FIRST_KEY_FILE = "auth.first_key_file", ["TOOLROOM_AUTH_FIRST_KEY_FILE"];

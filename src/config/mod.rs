@@ -3,6 +3,7 @@
 //! Loaded once, before anything starts; all faults are told together, each with its key and source.
 
 mod auth;
+mod edge;
 mod key;
 mod layers;
 mod value;
@@ -17,6 +18,7 @@ use url::Url;
 
 pub use self::{
     auth::{Auth, Tokens},
+    edge::Edge,
     key::{API_KEY_VARIABLE, DATA_DIR, Key, LISTEN, PUBLIC_URL, SERVER_VARIABLE},
     layers::{Faults, Shown, Sources},
     value::LogFormat,
@@ -138,6 +140,8 @@ pub struct Config {
     pub limits: Limits,
     /// The log.
     pub log: Log,
+    /// How the server meets the network.
+    pub edge: Edge,
     /// Who may reach the server.
     pub auth: Auth,
 }
@@ -260,6 +264,7 @@ impl Config {
                 filter: layers.required(&key::LOG_FILTER, DEFAULT_LOG_FILTER.to_owned()),
                 format: layers.optional(&key::LOG_FORMAT),
             },
+            edge: Edge::take(layers),
         }
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
 
-fn environment(pairs: &[(&str, &str)]) -> Sources {
+pub(super) fn environment(pairs: &[(&str, &str)]) -> Sources {
     Sources {
         environment: pairs
             .iter()
@@ -22,7 +22,7 @@ fn file(text: &str) -> (tempfile::TempDir, Sources) {
     (folder, sources)
 }
 
-fn faults(sources: Sources) -> String {
+pub(super) fn faults(sources: Sources) -> String {
     Config::load(sources).unwrap_err().to_string()
 }
 

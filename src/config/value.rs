@@ -22,7 +22,8 @@ pub trait Setting: Sized {
     fn to_toml(&self) -> String;
 }
 
-fn quoted(text: impl ToString) -> String {
+/// A text as TOML.
+pub(super) fn quoted(text: impl ToString) -> String {
     toml::Value::String(text.to_string()).to_string()
 }
 

@@ -4,6 +4,7 @@
 //! process. A part that dies takes the process down with it.
 
 mod database;
+mod edge;
 mod node;
 mod people;
 pub mod signals;
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
+use toolroom_api::HttpOptions;
 
 use self::{database::Database, node::Node, signals::Signals};
 use crate::{
@@ -25,13 +27,14 @@ use crate::{
 /// # Errors
 /// When it cannot start, or a part of it dies.
 pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+    let http = edge::options(&config, !config.auth.required)?;
     let mut signals = Signals::install()?;
     // Before the database: a second server on the same port is told so at once.
     let listeners = bind(&config).await?;
     let Some(mut database) = unless_stopped(&mut signals, Database::start(&config)).await? else {
         return Ok(ExitCode::SUCCESS);
     };
-    let outcome = run(&config, &mut signals, &mut database, listeners).await;
+    let outcome = run(&config, http, &mut signals, &mut database, listeners).await;
     let stopped = database.stop().await;
     outcome?;
     stopped?;
@@ -41,6 +44,7 @@ pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
 
 async fn run(
     config: &Config,
+    http: HttpOptions,
     signals: &mut Signals,
     database: &mut Database,
     listeners: Vec<TcpListener>,
@@ -49,7 +53,7 @@ async fn run(
         .iter()
         .map(TcpListener::local_addr)
         .collect::<Result<Vec<_>, _>>()?;
-    let start = Node::start(config, database.options(), listeners);
+    let start = Node::start(config, http, database.options(), listeners);
     let Some(mut node) = unless_stopped(signals, start).await? else {
         return Ok(());
     };
@@ -96,10 +100,11 @@ async fn unless_stopped<T>(
 fn announce(config: &Config, addresses: &[std::net::SocketAddr]) {
     let folder =
         std::fs::canonicalize(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
+    let scheme = config.edge.scheme();
     if telemetry::format(&config.log) == LogFormat::Json {
         for address in addresses {
             tracing::info!(
-                url = %format_args!("http://{address}"),
+                url = %format_args!("{scheme}://{address}"),
                 data_dir = %folder.display(),
                 version = env!("SERVER_VERSION"),
                 "listening"
@@ -110,7 +115,9 @@ fn announce(config: &Config, addresses: &[std::net::SocketAddr]) {
     use std::io::Write as _;
     let mut lines = format!("toolroom {}\n", env!("SERVER_VERSION"));
     for address in addresses {
-        lines += &format!("  GraphQL   http://{address}/graphql\n  GraphiQL  http://{address}/\n");
+        lines += &format!(
+            "  GraphQL   {scheme}://{address}/graphql\n  GraphiQL  {scheme}://{address}/\n"
+        );
     }
     lines += &format!("  data      {}\n", folder.display());
     // Nobody may be reading: a server goes on without its greeting.

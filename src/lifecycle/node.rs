@@ -50,6 +50,7 @@ impl Node {
     /// When the database cannot be used, or a part does not start.
     pub async fn start(
         config: &Config,
+        http: HttpOptions,
         owner: &PgConnectOptions,
         listeners: Vec<TcpListener>,
     ) -> anyhow::Result<Self> {
@@ -102,7 +103,7 @@ impl Node {
             },
             clock,
         });
-        let shell = Shell::new(http_options(config), edge.clone());
+        let shell = Shell::new(http, edge.clone());
         let api = tokio::spawn(toolroom_api::serve(listeners, state, shell));
         Ok(Self {
             api,
@@ -148,20 +149,12 @@ impl Node {
 fn public_url(config: &Config, listeners: &[TcpListener]) -> anyhow::Result<String> {
     let url = match (&config.public_url, listeners.first()) {
         (Some(url), _) => url.to_string(),
-        (None, Some(listener)) => format!("http://{}", listener.local_addr()?),
+        (None, Some(listener)) => {
+            format!("{}://{}", config.edge.scheme(), listener.local_addr()?)
+        }
         (None, None) => anyhow::bail!("`listen`: at least one address is needed"),
     };
     Ok(url.trim_end_matches('/').to_owned())
-}
-
-fn http_options(config: &Config) -> HttpOptions {
-    HttpOptions {
-        public_url: config.public_url.clone(),
-        max_body_bytes: config.limits.body_bytes,
-        request_timeout: config.limits.request_timeout,
-        shutdown_grace: config.worker.grace,
-        ..HttpOptions::default()
-    }
 }
 
 fn executor(config: &Config) -> anyhow::Result<Executor> {

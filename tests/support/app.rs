@@ -257,12 +257,15 @@ async fn read_lines(
 
 /// The address in a line that tells one.
 fn listening_on(line: &str) -> Option<String> {
-    let from = line.find("http://127.0.0.1:")?;
-    let port: String = line[from + "http://127.0.0.1:".len()..]
-        .chars()
-        .take_while(char::is_ascii_digit)
-        .collect();
-    Some(format!("http://127.0.0.1:{port}"))
+    const ADDRESS: &str = "://127.0.0.1:";
+    let (before, after) = line.split_once(ADDRESS)?;
+    let scheme = if before.ends_with("https") {
+        "https"
+    } else {
+        "http"
+    };
+    let port: String = after.chars().take_while(char::is_ascii_digit).collect();
+    Some(format!("{scheme}{ADDRESS}{port}"))
 }
 
 /// An answer over HTTP.

@@ -1,4 +1,4 @@
-//! Gives every problem the body that its path's contract shows, and every answer its headers.
+//! Gives every problem the body that its path's contract shows.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{StatusCode, header};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use toolroom_domain::{Clock, ErrorCode};
@@ -139,32 +139,4 @@ fn graphql_extensions(problem: &Problem, request_id: &RequestId) -> Map<String, 
         extensions.insert("candidates".into(), json!(problem.candidates));
     }
     extensions
-}
-
-/// Adds the headers that keep browsers from doing what nobody meant: guessing types, framing,
-/// leaking addresses. What a page needs beyond that it says itself.
-pub(crate) async fn with_security_headers(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    let headers = response.headers_mut();
-    for (name, value) in [
-        ("x-content-type-options", "nosniff"),
-        ("x-frame-options", "DENY"),
-        ("referrer-policy", "no-referrer"),
-        ("cross-origin-resource-policy", "same-origin"),
-        ("cross-origin-opener-policy", "same-origin"),
-        (
-            "content-security-policy",
-            "default-src 'none'; frame-ancestors 'none'",
-        ),
-        ("cache-control", "no-store"),
-    ] {
-        insert_if_absent(headers, name, value);
-    }
-    response
-}
-
-fn insert_if_absent(headers: &mut HeaderMap, name: &'static str, value: &'static str) {
-    headers
-        .entry(name)
-        .or_insert_with(|| HeaderValue::from_static(value));
 }

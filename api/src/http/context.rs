@@ -1,10 +1,10 @@
 //! Makes of a request's headers what commands and queries need to know of their sender.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     Extension,
-    extract::{ConnectInfo, Request, State},
+    extract::{Request, State},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use toolroom_domain::Violation;
 use toolroom_eventlog::{Position, position::ParsePositionError};
 
-use super::{Problem, request_id::RequestId};
+use super::{Problem, client::Client, request_id::RequestId};
 use crate::{
     auth::{Identify, Presented},
     state::RequestContext,
@@ -29,12 +29,18 @@ const USER_AGENT_CHARS: usize = 400;
 pub(crate) async fn with_context(
     State(auth): State<Arc<dyn Identify>>,
     Extension(request_id): Extension<RequestId>,
+    Extension(client): Extension<Client>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    let ip = peer.map(|ConnectInfo(peer)| peer.ip().to_string());
-    let context = match context(auth.as_ref(), &request_id, request.headers(), ip).await {
+    let context = context(
+        auth.as_ref(),
+        &request_id,
+        request.headers(),
+        client.address,
+    )
+    .await;
+    let context = match context {
         Ok(context) => context,
         Err(problem) => return problem.into_response(),
     };
@@ -53,12 +59,12 @@ async fn context(
     auth: &dyn Identify,
     request_id: &RequestId,
     headers: &HeaderMap,
-    ip: Option<String>,
+    address: Option<IpAddr>,
 ) -> Result<RequestContext, Problem> {
     let presented = Presented::of(headers)?;
     let sender = auth.identify(&presented).await?;
     let mut context = RequestContext::of(sender, request_id.as_str());
-    context.ip = ip;
+    context.ip = address.map(|address| address.to_string());
     context.user_agent = headers
         .get(http::header::USER_AGENT)
         .and_then(|agent| agent.to_str().ok())

@@ -1,9 +1,13 @@
-//! Keeps web pages away from a server that trusts whoever reaches its loopback address.
+//! Keeps web pages from what they may not do by a browser's hand.
 //!
-//! A page of another origin can make a browser send requests here (CSRF, cross-site WebSockets),
-//! and by rebinding its own name to 127.0.0.1 even read the answers. Both show in headers that a
-//! page cannot set: `Host` names what the browser believes to talk to, `Origin` and
-//! `Sec-Fetch-Site` where the request comes from.
+//! In local mode the server trusts whoever reaches its loopback address. A page of another origin
+//! can make a browser send requests there (CSRF, cross-site WebSockets), and by rebinding its own
+//! name to 127.0.0.1 even read the answers. Both show in headers that a page cannot set: `Host`
+//! names what the browser believes to talk to, `Origin` and `Sec-Fetch-Site` where the request
+//! comes from.
+//!
+//! Elsewhere a page has only the credentials that it brings, and a browser asks before it sends
+//! them (CORS). It does not ask for WebSockets, so their `Origin` is checked here.
 
 use std::net::IpAddr;
 
@@ -12,25 +16,33 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, Method, StatusCode, Uri, header, uri::Authority};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, uri::Authority};
 use toolroom_domain::ErrorCode;
 use url::Url;
 
-use super::{Problem, Shell};
+use super::{HttpOptions, Problem, Shell};
 
-/// Refuses what does not come from this machine's own programs or from our own page.
-pub(crate) async fn only_local_callers(
-    State(shell): State<Shell>,
+/// What the guard goes by.
+#[derive(Clone)]
+pub(crate) struct Guard {
+    pub(crate) shell: Shell,
+    /// Whether whoever reaches the server is its owner. Web pages must be kept away then; elsewhere
+    /// they bring credentials or get nothing.
+    pub(crate) is_local: bool,
+}
+
+/// Refuses what a web page has no right to cause.
+pub(crate) async fn only_own_pages(
+    State(guard): State<Guard>,
     request: Request,
     next: Next,
 ) -> Response {
-    let checked = check(
-        request.method(),
-        request.uri(),
-        request.headers(),
-        shell.options.public_url.as_ref(),
-    );
-    match checked {
+    let check = match guard.is_local {
+        true => check_local,
+        false => check_websocket,
+    };
+    let (method, uri) = (request.method(), request.uri());
+    match check(method, uri, request.headers(), &guard.shell.options) {
         Ok(()) => next.run(request).await,
         Err(why) => {
             tracing::debug!(why, "refused a request that may come from a web page");
@@ -39,40 +51,58 @@ pub(crate) async fn only_local_callers(
     }
 }
 
-fn check(
+const HOSTLESS: &str = "the request must name exactly one `Host`, with or without a port";
+
+fn check_local(
     method: &Method,
     uri: &Uri,
     headers: &HeaderMap,
-    public_url: Option<&Url>,
+    options: &HttpOptions,
 ) -> Result<(), &'static str> {
-    let host = named_host(uri, headers)
-        .ok_or("the request must name exactly one `Host`, with or without a port")?;
+    let public_url = options.public_url.as_ref();
+    let host = named_host(uri, headers).ok_or(HOSTLESS)?;
     if !is_ours(&host, public_url) {
         return Err(
             "this `Host` is not served; use localhost or a loopback address, or set `public_url`",
         );
     }
     if let Some(origin) = headers.get(header::ORIGIN) {
-        let ours = origin
-            .to_str()
-            .ok()
-            .and_then(|origin| Url::parse(origin).ok())
-            .is_some_and(|origin| is_same_origin(&origin, &host, public_url));
-        if !ours {
+        if options.cors.names(origin) {
+            return Ok(());
+        }
+        if !is_same_origin(origin, &host, public_url) {
             return Err(
-                "requests of web pages of another origin are not accepted; call from a program, or serve the page from here",
+                "requests of web pages of another origin are not accepted; call from a program, serve the page from here, or name its origin in `cors.origins`",
             );
         }
     }
-    match headers
-        .get("sec-fetch-site")
-        .map(http::HeaderValue::as_bytes)
-    {
+    match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
         None | Some(b"same-origin" | b"none") => Ok(()),
         Some(_) if is_following_a_link(method, uri, headers) => Ok(()),
         Some(_) => Err(
             "requests that a web page of another site causes are not accepted; call from a program, or serve the page from here",
         ),
+    }
+}
+
+fn check_websocket(
+    _: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    options: &HttpOptions,
+) -> Result<(), &'static str> {
+    let host = named_host(uri, headers).ok_or(HOSTLESS)?;
+    match headers.get(header::ORIGIN) {
+        Some(origin)
+            if headers.contains_key(header::UPGRADE)
+                && !options.cors.allows(origin)
+                && !is_same_origin(origin, &host, options.public_url.as_ref()) =>
+        {
+            Err(
+                "WebSockets of web pages of another origin are not accepted; serve the page from here, or name its origin in `cors.origins`",
+            )
+        }
+        _ => Ok(()),
     }
 }
 
@@ -105,7 +135,11 @@ fn is_ours(host: &Authority, public_url: Option<&Url>) -> bool {
             .is_some_and(|public| public.eq_ignore_ascii_case(name))
 }
 
-fn is_same_origin(origin: &Url, host: &Authority, public_url: Option<&Url>) -> bool {
+fn is_same_origin(origin: &HeaderValue, host: &Authority, public_url: Option<&Url>) -> bool {
+    let origin = origin.to_str().ok().map(Url::parse);
+    let Some(Ok(origin)) = origin else {
+        return false;
+    };
     if public_url.is_some_and(|public| public.origin() == origin.origin()) {
         return true;
     }
@@ -130,6 +164,19 @@ mod tests {
     use super::*;
 
     fn try_with(path: &str, headers: &[(&str, &str)], public: Option<&str>) -> Result<(), ()> {
+        let options = HttpOptions {
+            public_url: public.map(|url| Url::parse(url).unwrap()),
+            ..HttpOptions::default()
+        };
+        try_on(check_local, &options, path, headers)
+    }
+
+    fn try_on(
+        check: impl Fn(&Method, &Uri, &HeaderMap, &HttpOptions) -> Result<(), &'static str>,
+        options: &HttpOptions,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<(), ()> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(
@@ -137,8 +184,68 @@ mod tests {
                 value.parse().unwrap(),
             );
         }
-        let public = public.map(|url| Url::parse(url).unwrap());
-        check(&Method::GET, &path.parse().unwrap(), &map, public.as_ref()).map_err(|_| ())
+        check(&Method::GET, &path.parse().unwrap(), &map, options).map_err(|_| ())
+    }
+
+    fn with_cors(origin: &str) -> HttpOptions {
+        let mut options = HttpOptions::default();
+        options.cors.origins = vec![origin.parse().unwrap()];
+        options
+    }
+
+    #[test]
+    fn in_local_mode_only_a_page_that_is_named_may_call() {
+        let from = |options: &HttpOptions, host, origin| {
+            let headers = [
+                ("host", host),
+                ("origin", origin),
+                ("sec-fetch-site", "same-site"),
+            ];
+            try_on(check_local, options, "/graphql", &headers)
+        };
+        let named = with_cors("http://localhost:3000");
+        let (ours, theirs) = ("localhost:8000", "http://localhost:3000");
+        assert_eq!(from(&named, ours, theirs), Ok(()));
+        assert_eq!(from(&named, ours, "http://localhost:3001"), Err(()));
+        assert_eq!(from(&named, "rebound.example", theirs), Err(()));
+        assert_eq!(from(&with_cors("*"), ours, theirs), Err(()));
+    }
+
+    #[test]
+    fn where_credentials_are_asked_for_any_host_and_page_may_try() {
+        let options = HttpOptions::default();
+        let page = [
+            ("host", "10.0.0.7:8000"),
+            ("origin", "https://evil.example"),
+            ("sec-fetch-site", "cross-site"),
+        ];
+        assert_eq!(try_on(check_websocket, &options, "/tools", &page), Ok(()));
+        let hosts = [("host", "localhost"), ("host", "evil.example")];
+        assert_eq!(try_on(check_websocket, &options, "/tools", &hosts), Err(()));
+    }
+
+    #[test]
+    fn a_websocket_is_opened_by_the_pages_that_may_call() {
+        let open = |options: &HttpOptions, origin| {
+            let headers = [
+                ("host", "tools.example.org"),
+                ("upgrade", "websocket"),
+                ("origin", origin),
+            ];
+            try_on(check_websocket, options, "/graphql", &headers)
+        };
+        let named = with_cors("https://app.example.org");
+        assert_eq!(open(&named, "https://app.example.org"), Ok(()));
+        assert_eq!(open(&named, "https://tools.example.org"), Ok(()));
+        for other in ["https://evil.example", "null", "http://app.example.org"] {
+            assert_eq!(open(&named, other), Err(()), "{other}");
+        }
+        assert_eq!(open(&with_cors("*"), "https://evil.example"), Ok(()));
+        let program = [("host", "tools.example.org"), ("upgrade", "websocket")];
+        assert_eq!(
+            try_on(check_websocket, &named, "/graphql", &program),
+            Ok(())
+        );
     }
 
     #[test]

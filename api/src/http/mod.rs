@@ -4,7 +4,9 @@
 pub(crate) mod answer;
 pub(crate) mod body;
 pub(crate) mod bounds;
+mod client;
 pub(crate) mod context;
+mod cors;
 pub(crate) mod fields;
 pub(crate) mod graphiql;
 pub(crate) mod graphql;
@@ -14,8 +16,10 @@ pub(crate) mod nesting;
 mod options;
 mod problem;
 pub(crate) mod request_id;
+mod security;
 mod server;
 mod shell;
+mod tls;
 
 #[cfg(test)]
 mod tests;
@@ -27,14 +31,18 @@ use axum::{
     middleware::{from_fn, from_fn_with_state},
 };
 use toolroom_domain::Clock;
+use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::auth::Identify;
 
+pub use client::{ForwardedBy, Network, Proxies};
+pub use cors::{AllowedOrigin, Cors};
 pub use options::{HttpOptions, LiveOptions};
 pub use problem::Problem;
 pub use server::serve;
 pub use shell::Shell;
+pub use tls::{Tls, TlsError};
 
 /// What a contract serves: as many at once, and as long each, as the shell's bounds say.
 pub(crate) fn bounded(routes: Router, shell: &Shell) -> Router {
@@ -48,19 +56,20 @@ pub(crate) fn layered(
     auth: Arc<dyn Identify>,
     clock: Arc<dyn Clock>,
 ) -> Router {
-    let is_local = auth.is_local();
-    let routes = routes
+    let guard = guard::Guard {
+        shell: shell.clone(),
+        is_local: auth.is_local(),
+    };
+    routes
         .fallback(answer::not_found)
         .layer(CatchPanicLayer::custom(bounds::after_panic))
-        .layer(from_fn_with_state(auth, context::with_context));
-    let guarded = match is_local {
-        true => routes.layer(from_fn_with_state(shell.clone(), guard::only_local_callers)),
-        false => routes,
-    };
-    guarded
+        .layer(from_fn_with_state(auth, context::with_context))
+        .layer(from_fn_with_state(guard, guard::only_own_pages))
         .layer(from_fn(answer::with_bodies))
         .layer(Extension(clock))
+        .layer(option_layer(shell.options.cors.layer()))
         .layer(from_fn(request_id::name_requests))
         .layer(from_fn(bounds::measured))
-        .layer(from_fn(answer::with_security_headers))
+        .layer(from_fn_with_state(shell.clone(), security::with_headers))
+        .layer(from_fn_with_state(shell.clone(), client::located))
 }

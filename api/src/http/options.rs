@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::{Cors, Proxies, Tls};
+
 /// How the server treats connections and requests. Each bound is far above honest use and far
 /// below what hurts a neighbour.
 #[derive(Clone, Debug)]
@@ -9,6 +11,14 @@ pub struct HttpOptions {
     /// Where clients reach the server, such as `https://tools.example.org`, if not only at the
     /// loopback address. Its host may be named in `Host`, its origin in `Origin`.
     pub public_url: Option<url::Url>,
+    /// Which web pages of other origins may call.
+    pub cors: Cors,
+    /// Which proxies may say for whom they speak.
+    pub proxies: Proxies,
+    /// What TLS is served with; plain HTTP without.
+    pub tls: Option<Tls>,
+    /// How long a TLS handshake may take: a few round trips over a bad line.
+    pub handshake_timeout: Duration,
     /// Bytes of a request's body: a job's input may have 1 MiB, and quoting doubles it at worst.
     pub max_body_bytes: usize,
     /// Bytes of a request's line and headers together: four times what browsers send.
@@ -52,6 +62,10 @@ impl Default for HttpOptions {
     fn default() -> Self {
         Self {
             public_url: None,
+            cors: Cors::default(),
+            proxies: Proxies::default(),
+            tls: None,
+            handshake_timeout: Duration::from_secs(10),
             max_body_bytes: 2 * 1024 * 1024,
             max_header_bytes: 64 * 1024,
             header_read_timeout: Duration::from_secs(10),

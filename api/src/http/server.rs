@@ -1,22 +1,27 @@
 //! Accepts connections and ends them in order.
 
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, extract::ConnectInfo, response::Response};
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
-    service::TowerToHyperService,
+    server::{
+        conn::auto,
+        graceful::{GracefulShutdown, Watcher},
+    },
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
-use tower::ServiceExt as _;
+use tokio_rustls::server::TlsStream;
+use tower::{ServiceExt as _, util::Oneshot};
 
 use super::{
-    HttpOptions,
+    HttpOptions, Tls,
+    client::OverTls,
     shell::{Place, Shell},
 };
 
@@ -37,6 +42,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub async fn serve(listeners: Vec<TcpListener>, router: Router, shell: &Shell) -> io::Result<()> {
     let graceful = Arc::new(GracefulShutdown::new());
     let builder = Arc::new(builder(&shell.options));
+    if let Some(tls) = shell.options.tls.clone() {
+        tokio::spawn(tls.follow_files(shell.shutdown.clone()));
+    }
     let mut loops = JoinSet::new();
     for listener in listeners {
         loops.spawn(accept(
@@ -102,14 +110,29 @@ async fn accept(
         };
         match (accepted, place) {
             (Ok((stream, peer)), Ok(place)) => {
-                let place = Place::new(place);
-                let router = router.clone();
-                let service = tower::service_fn(move |mut request: http::Request<Incoming>| {
-                    request.extensions_mut().insert(ConnectInfo(peer));
-                    request.extensions_mut().insert(place.clone());
-                    router.clone().oneshot(request)
-                });
-                spawn(stream, service, &builder, &graceful);
+                // Answers are small and awaited: waiting to fill a packet only delays them.
+                let _ = stream.set_nodelay(true);
+                let service = Service {
+                    router: router.clone(),
+                    peer,
+                    place: Place::new(place),
+                    tls: shell.options.tls.is_some().then_some(OverTls),
+                };
+                let (builder, watcher) = (Arc::clone(&builder), graceful.watcher());
+                match shell.options.tls.clone() {
+                    None => {
+                        tokio::spawn(converse(stream, service, builder, watcher));
+                    }
+                    Some(tls) => {
+                        let shell = shell.clone();
+                        // Not here: a client that is slow to shake hands would keep others out.
+                        tokio::spawn(async move {
+                            if let Some(stream) = shake_hands(&tls, stream, &shell).await {
+                                converse(stream, service, builder, watcher).await;
+                            }
+                        });
+                    }
+                }
             }
             (Err(error), _) if is_the_peers(&error) => {}
             (Err(error), _) => {
@@ -122,29 +145,62 @@ async fn accept(
     }
 }
 
-fn spawn<S>(
-    stream: TcpStream,
-    service: S,
-    builder: &auto::Builder<TokioExecutor>,
-    graceful: &GracefulShutdown,
-) where
-    S: tower::Service<http::Request<Incoming>, Response = Response, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send,
-{
-    // Answers are small and awaited: waiting to fill a packet only delays them.
-    let _ = stream.set_nodelay(true);
-    let connection = builder
-        .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service))
-        .into_owned();
-    let connection = graceful.watch(connection);
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(error, "a connection ended early");
+/// What answers the requests of one connection.
+struct Service {
+    router: Router,
+    peer: SocketAddr,
+    place: Place,
+    tls: Option<OverTls>,
+}
+
+impl hyper::service::Service<http::Request<Incoming>> for Service {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Oneshot<Router, http::Request<Incoming>>;
+
+    fn call(&self, mut request: http::Request<Incoming>) -> Self::Future {
+        let extensions = request.extensions_mut();
+        extensions.insert(ConnectInfo(self.peer));
+        extensions.insert(self.place.clone());
+        if let Some(tls) = self.tls {
+            extensions.insert(tls);
         }
-    });
+        self.router.clone().oneshot(request)
+    }
+}
+
+/// TLS on a connection; none when the two sides do not come to terms in time.
+async fn shake_hands(tls: &Tls, stream: TcpStream, shell: &Shell) -> Option<TlsStream<TcpStream>> {
+    let accepted = tokio::time::timeout(shell.options.handshake_timeout, tls.accept(stream));
+    tokio::select! {
+        () = shell.shutdown.cancelled() => None,
+        accepted = accepted => match accepted {
+            Ok(Ok(stream)) => Some(stream),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a TLS handshake failed");
+                None
+            }
+            Err(_) => {
+                tracing::debug!("a TLS handshake took too long");
+                None
+            }
+        },
+    }
+}
+
+/// Serves a connection until it ends.
+async fn converse<IO>(
+    io: IO,
+    service: Service,
+    builder: Arc<auto::Builder<TokioExecutor>>,
+    watcher: Watcher,
+) where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(error, "a connection ended early");
+    }
 }
 
 fn is_the_peers(error: &io::Error) -> bool {

@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use nix::sys::statvfs::statvfs;
+use toolroom_api::http::Tls;
 use toolroom_eventlog::embedded;
 
 use super::Findings;
@@ -20,6 +21,7 @@ const GIB: u64 = 1024 * 1024 * 1024;
 pub(super) fn look(config: &Config, findings: &mut Findings) {
     findings.good("configuration", "read; `toolroom config print` shows it");
     listen(config, findings);
+    tls(config, findings);
     if config.database_url.is_none() {
         match embedded::find_binaries(config.pg_bin.as_deref()) {
             Ok(folder) => findings.good("PostgreSQL programs", folder.display()),
@@ -32,6 +34,20 @@ pub(super) fn look(config: &Config, findings: &mut Findings) {
         disk(&config.data_dir, findings);
     }
     key(config, findings);
+}
+
+fn tls(config: &Config, findings: &mut Findings) {
+    let Some(files) = &config.edge.tls else {
+        return;
+    };
+    match Tls::load(&files.certificate, &files.key) {
+        Ok(_) => findings.good("TLS", files.certificate.display()),
+        Err(error) => findings.fault(
+            "TLS",
+            error,
+            "set `tls.certificate` and `tls.key` to a certificate and its own key",
+        ),
+    }
 }
 
 fn listen(config: &Config, findings: &mut Findings) {

@@ -1,118 +1,19 @@
 //! Connections that stay: WebSockets, event streams, and how a server leaves them.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
-use futures::{SinkExt as _, StreamExt as _};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-    task::JoinHandle,
+    net::TcpStream,
 };
-use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream,
-    tungstenite::{
-        Message,
-        client::IntoClientRequest as _,
-        protocol::{CloseFrame, frame::coding::CloseCode},
-    },
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, frame::coding::CloseCode};
+
+use super::{
+    server::{PATIENCE, Server},
+    support::tight,
 };
-
-use super::support::*;
-use crate::http::{HttpOptions, Shell, serve};
-
-/// Longer than anything here takes; reached only by a fault.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-struct Server {
-    address: SocketAddr,
-    shell: Shell,
-    served: JoinHandle<std::io::Result<()>>,
-}
-
-impl Server {
-    async fn start(options: HttpOptions) -> Self {
-        let (router, shell) = router_with(options);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let serving = shell.clone();
-        let served = tokio::spawn(async move { serve(vec![listener], router, &serving).await });
-        Self {
-            address,
-            shell,
-            served,
-        }
-    }
-
-    async fn socket(&self, protocol: &str) -> Socket {
-        let url = format!("ws://{}/graphql", self.address);
-        let mut request = url.into_client_request().unwrap();
-        request
-            .headers_mut()
-            .insert("sec-websocket-protocol", protocol.parse().unwrap());
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        let stream = MaybeTlsStream::Plain(stream);
-        let opened = tokio_tungstenite::client_async(request, stream).await;
-        Socket(opened.unwrap().0)
-    }
-
-    async fn acknowledged(&self) -> Socket {
-        let mut socket = self.socket("graphql-transport-ws").await;
-        socket.send(json!({"type": "connection_init"})).await;
-        assert_eq!(socket.receive().await, json!({"type": "connection_ack"}));
-        socket
-    }
-
-    async fn stop(self) {
-        self.shell.shutdown.cancel();
-        let ended = tokio::time::timeout(PATIENCE, self.served).await;
-        ended.unwrap().unwrap().unwrap();
-    }
-}
-
-struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
-
-impl Socket {
-    async fn send(&mut self, message: Value) {
-        self.0
-            .send(Message::text(message.to_string()))
-            .await
-            .unwrap();
-    }
-
-    async fn subscribe(&mut self, id: &str, query: &str) {
-        let payload = json!({ "query": query });
-        self.send(json!({"type": "subscribe", "id": id, "payload": payload}))
-            .await;
-    }
-
-    async fn frame(&mut self) -> Option<Message> {
-        loop {
-            let frame = tokio::time::timeout(PATIENCE, self.0.next()).await.unwrap();
-            match frame {
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                other => return other.and_then(Result::ok),
-            }
-        }
-    }
-
-    async fn receive(&mut self) -> Value {
-        match self.frame().await {
-            Some(Message::Text(text)) => serde_json::from_str(&text).unwrap(),
-            other => panic!("no message: {other:?}"),
-        }
-    }
-
-    async fn closed_with(&mut self) -> u16 {
-        loop {
-            match self.frame().await {
-                Some(Message::Close(Some(frame))) => return frame.code.into(),
-                Some(Message::Text(_)) => {}
-                other => panic!("closed without a code: {other:?}"),
-            }
-        }
-    }
-}
+use crate::http::HttpOptions;
 
 #[tokio::test]
 async fn a_subscription_tells_its_events_and_ends() {

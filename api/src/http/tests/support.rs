@@ -29,13 +29,15 @@ impl Clock for StoppedClock {
     }
 }
 
-/// Takes everybody for the local owner.
-pub(super) struct Trusting;
+/// Takes everybody for the local owner, and says whether that is meant.
+pub(super) struct Trusting {
+    pub(super) is_local: bool,
+}
 
 #[async_trait]
 impl Identify for Trusting {
     fn is_local(&self) -> bool {
-        true
+        self.is_local
     }
 
     async fn identify(&self, _: &Presented) -> Result<Identity, ApiError> {
@@ -101,6 +103,11 @@ impl Live {
 
 /// A shell around the small schema, and a few routes of the tests' own.
 pub(super) fn router_with(options: HttpOptions) -> (Router, Shell) {
+    router_for(options, Arc::new(Trusting { is_local: true }))
+}
+
+/// As [`router_with`], with others than the local owner.
+pub(super) fn router_for(options: HttpOptions, auth: Arc<dyn Identify>) -> (Router, Shell) {
     let shell = Shell::new(options, CancellationToken::new());
     let schema = Schema::build(Query, Mutation, Live).finish();
     let routes = Router::new()
@@ -109,7 +116,6 @@ pub(super) fn router_with(options: HttpOptions) -> (Router, Shell) {
         .route("/slow", get(async || std::future::pending::<()>().await))
         .route("/busy", get(async || -> Problem { Problem::busy("busy") }));
     let routes = bounded(routes, &shell).merge(graphiql::routes());
-    let auth = Arc::new(Trusting);
     (layered(routes, &shell, auth, Arc::new(StoppedClock)), shell)
 }
 
