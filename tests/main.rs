@@ -10,3 +10,4 @@ mod support;
 mod contracts;
 mod journeys;
 mod resilience;
+mod security;

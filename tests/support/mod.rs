@@ -2,6 +2,7 @@
 
 mod answering;
 mod app;
+pub mod people;
 mod socket;
 
 pub use answering::Answering;

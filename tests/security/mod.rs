@@ -1,0 +1,3 @@
+//! What must not be possible, tried on the real server.
+
+mod forged;
