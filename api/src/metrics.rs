@@ -6,7 +6,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use sqlx::{PgPool, Row};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
-use toolroom_eventlog::EventLog;
+use toolroom_eventlog::{Database, EventLog};
 
 /// How often what has no moment of its own is sampled.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
@@ -90,10 +90,8 @@ pub async fn sample(metrics: Metrics, log: EventLog, shutdown: CancellationToken
             _ = ticks.tick() => {}
         }
         metrics.0.run_upkeep();
-        gauge_pool("app", log.database.pool());
-        gauge_pool("commands", log.database.commands_pool());
-        gauge_pool("derived", log.database.derived_pool());
-        match snapshot(log.database.derived_pool()).await {
+        gauge_pools(&log.database);
+        match snapshot(log.database.sequencer_pool()).await {
             Ok((oldest, next)) => {
                 let age = horizon.age(oldest, next, Instant::now());
                 metrics::gauge!("toolroom_horizon_age_seconds").set(age.as_secs_f64());
@@ -103,10 +101,24 @@ pub async fn sample(metrics: Metrics, log: EventLog, shutdown: CancellationToken
     }
 }
 
-fn gauge_pool(name: &'static str, pool: &PgPool) {
-    let idle = u32::try_from(pool.num_idle()).unwrap_or(u32::MAX);
-    let used = pool.size().saturating_sub(idle);
-    for (state, connections) in [("used", used), ("idle", idle)] {
+fn gauge_pools(database: &Database) {
+    gauge_pool("reads", database.reads().size());
+    for (name, pool) in [
+        ("commands", database.commands_pool()),
+        ("committer", database.committer_pool()),
+        ("sequencer", database.sequencer_pool()),
+        ("projector", database.projector_pool()),
+        ("queue", database.queue_pool()),
+        ("authenticator", database.authenticator_pool()),
+    ] {
+        let idle = u32::try_from(pool.num_idle()).unwrap_or(u32::MAX);
+        gauge_pool(name, (pool.size(), idle));
+    }
+}
+
+/// How many connections there are, and how many of them are idle.
+fn gauge_pool(name: &'static str, (all, idle): (u32, u32)) {
+    for (state, connections) in [("used", all.saturating_sub(idle)), ("idle", idle)] {
         metrics::gauge!("toolroom_pool_connections", "pool" => name, "state" => state)
             .set(connections);
     }

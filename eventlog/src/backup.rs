@@ -216,6 +216,7 @@ pub async fn restore(
     sqlx::query("delete from sequencer_state")
         .execute(&mut *tx)
         .await?;
+    force_row_security(&mut tx, false).await?;
     let mut events = 0;
     loop {
         let before = input.digest();
@@ -250,6 +251,7 @@ pub async fn restore(
     )
     .execute(&mut *tx)
     .await?;
+    force_row_security(&mut tx, true).await?;
     tx.commit().await?;
     recovery::resume(owner).await?;
     let anchor = Anchor {
@@ -263,6 +265,25 @@ pub async fn restore(
         hash: anchor.hash,
         events,
     })
+}
+
+/// Lets the owner of the tables pass their policies for the rest of the transaction, or holds it to
+/// them again: PostgreSQL copies nothing into a table that has any.
+async fn force_row_security(tx: &mut PgConnection, force: bool) -> Result<(), sqlx::Error> {
+    let isolated: Vec<String> = sqlx::query_scalar(
+        "select relname::text from pg_class
+         where oid = any($1::text[]::regclass[]) and relrowsecurity",
+    )
+    .bind(PRIMARY_TABLES.as_slice())
+    .fetch_all(&mut *tx)
+    .await?;
+    let force = if force { "force" } else { "no force" };
+    for table in isolated {
+        sqlx::query(&format!("alter table {table} {force} row level security"))
+            .execute(&mut *tx)
+            .await?;
+    }
+    Ok(())
 }
 
 /// One form of dates and bytes whatever the server's own, and time enough.

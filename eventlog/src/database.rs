@@ -8,18 +8,62 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use crate::rights::{self, Lack};
+use crate::{
+    reads::Reads,
+    rights::{self, Lack},
+};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
-/// The role that the server works as: it may append to the log, never change it.
-pub const APP_ROLE: &str = "toolroom_app";
+/// The roles that the parts of a server work as; the login role becomes them. What each may do
+/// stands in the migrations.
+pub const ROLES: [&str; 6] = [
+    READER,
+    COMMITTER,
+    SEQUENCER,
+    PROJECTOR,
+    QUEUE,
+    AUTHENTICATOR,
+];
+
+/// Answers what requests read. The only one that is held to one workspace.
+pub const READER: &str = "toolroom_reader";
+
+/// Carries commands out: appends to the log, takes names, seals.
+pub const COMMITTER: &str = "toolroom_committer";
+
+/// Gives events their places in the log.
+pub const SEQUENCER: &str = "toolroom_sequencer";
+
+/// Follows the log and keeps the read models.
+pub const PROJECTOR: &str = "toolroom_projector";
+
+/// Takes due jobs, and keeps their leases.
+pub const QUEUE: &str = "toolroom_queue";
+
+/// Finds out who asks, before any workspace is known.
+pub const AUTHENTICATOR: &str = "toolroom_authenticator";
+
+/// The role of servers before version 7 of the database, which the migrations up to there need.
+pub const FORMER_ROLE: &str = "toolroom_app";
 
 /// More connections than this make two cores slower, not faster.
 const DEFAULT_CONNECTIONS: u32 = 10;
 
-/// One that the sequencer and each follower at work keep to themselves, and some to take turns with.
-const DERIVED_CONNECTIONS: u32 = 16;
+/// For what commands look up beside their streams: what was sent before, keys, numbers.
+const COMMITTER_CONNECTIONS: u32 = 4;
+
+/// One that sequences, one that listens to other nodes, one that tells them, one to spare.
+const SEQUENCER_CONNECTIONS: u32 = 4;
+
+/// One that each follower at work keeps to itself, and some to take turns with.
+const PROJECTOR_CONNECTIONS: u32 = 16;
+
+/// One that takes jobs, one that renews leases.
+const QUEUE_CONNECTIONS: u32 = 2;
+
+/// Most requests are recognised from memory.
+const AUTHENTICATOR_CONNECTIONS: u32 = 3;
 
 /// Cores for which one batch of commands at a time is enough: on two, a second writer halves the
 /// batches and so doubles what they cost together.
@@ -38,7 +82,7 @@ pub(crate) fn lanes() -> usize {
 pub(crate) const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
 /// How long a request may wait for a connection before it is answered that the database is away.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why the migrations were not applied.
 #[derive(Debug, thiserror::Error)]
@@ -110,84 +154,93 @@ pub fn migrations_fingerprint() -> String {
 /// A database, and the roles under which parts of the server use it.
 #[derive(Clone, Debug)]
 pub struct Database {
-    app: PgPool,
+    reads: Reads,
     commands: PgPool,
-    derived: PgPool,
+    committer: PgPool,
+    sequencer: PgPool,
+    projector: PgPool,
+    queue: PgPool,
+    authenticator: PgPool,
     owner: PgConnectOptions,
 }
 
 impl Database {
-    /// A pool under the server's role. Nothing is connected yet, so that a server can start before
+    /// Pools under the server's roles. Nothing is connected yet, so that a server can start before
     /// its database.
     pub fn connect_lazy(owner: PgConnectOptions) -> Self {
         Self::connect_lazy_with(owner, DEFAULT_CONNECTIONS)
     }
 
-    /// As [`Self::connect_lazy`], with so many connections at the most.
+    /// As [`Self::connect_lazy`], with so many connections at the most for what requests read.
     pub fn connect_lazy_with(owner: PgConnectOptions, connections: u32) -> Self {
-        // No transaction stays open across a call to the outside, and none may hold the cluster's
-        // transaction horizon for long: whatever is slower than this is a fault.
-        let options = owner.clone().application_name("toolroom").options([
-            ("role", APP_ROLE),
-            ("search_path", "public,projections,operational"),
-            ("statement_timeout", "30s"),
-            ("lock_timeout", "10s"),
-            ("idle_in_transaction_session_timeout", "30s"),
-            // Without statistics the planner overrates our statements, and compiles each anew:
-            // a second for a step of the sequencer that takes 30 ms.
-            ("jit", "off"),
-        ]);
-        let pool = |options, connections| {
-            PgPoolOptions::new()
-                .max_connections(connections)
-                .acquire_timeout(ACQUIRE_TIMEOUT)
-                .test_before_acquire(false)
-                // A busy connection proves itself; one that lay idle may have lost its server.
-                .before_acquire(|connection, meta| {
-                    Box::pin(async move {
-                        if meta.idle_for < TRUSTED_FOR {
-                            return Ok(true);
-                        }
-                        Ok(connection.ping().await.is_ok())
-                    })
-                })
-                .connect_lazy_with(options)
+        let pool = |role, connections| pool_of(as_role(&owner, role), connections);
+        // What comes out again from the log after a crash, and nothing else, need not wait for the
+        // disk.
+        let derived = |role, connections| {
+            let options = as_role(&owner, role).options([("synchronous_commit", "off")]);
+            pool_of(options, connections)
         };
+        let reader = as_role(&owner, READER).options([("default_transaction_read_only", "on")]);
         Self {
-            derived: pool(
-                options.clone().options([("synchronous_commit", "off")]),
-                DERIVED_CONNECTIONS,
-            ),
+            reads: Reads::new(pool_of(reader, connections)),
             // A batch that is read and one that is written in each lane.
-            commands: pool(options.clone(), u32::try_from(2 * lanes()).unwrap_or(2)),
-            app: pool(options, connections),
+            commands: pool(COMMITTER, u32::try_from(2 * lanes()).unwrap_or(2)),
+            committer: pool(COMMITTER, COMMITTER_CONNECTIONS),
+            sequencer: derived(SEQUENCER, SEQUENCER_CONNECTIONS),
+            projector: derived(PROJECTOR, PROJECTOR_CONNECTIONS),
+            queue: pool(QUEUE, QUEUE_CONNECTIONS),
+            authenticator: pool(AUTHENTICATOR, AUTHENTICATOR_CONNECTIONS),
             owner,
         }
     }
 
-    /// Connections that commit without waiting for the disk: for what comes out again from the log
-    /// after a crash, and for nothing else.
-    pub fn derived_pool(&self) -> &PgPool {
-        &self.derived
+    /// What requests read: connections that see one workspace each.
+    pub fn reads(&self) -> &Reads {
+        &self.reads
     }
 
-    /// The connections of commands: few, so that each is warm, and none that a read could hold.
+    /// The connections over which streams are read and batches written: few, so that each is warm,
+    /// and none that anything else could hold.
     pub fn commands_pool(&self) -> &PgPool {
         &self.commands
+    }
+
+    /// For what else commands need: what was sent before, names, numbers, the vault.
+    pub fn committer_pool(&self) -> &PgPool {
+        &self.committer
+    }
+
+    /// The sequencer's connections, which commit without waiting for the disk.
+    pub fn sequencer_pool(&self) -> &PgPool {
+        &self.sequencer
+    }
+
+    /// The connections of whatever follows the log; they commit without waiting for the disk.
+    pub fn projector_pool(&self) -> &PgPool {
+        &self.projector
+    }
+
+    /// The workers' connections.
+    pub fn queue_pool(&self) -> &PgPool {
+        &self.queue
+    }
+
+    /// For finding out who asks.
+    pub fn authenticator_pool(&self) -> &PgPool {
+        &self.authenticator
     }
 
     /// Closes all connections.
     pub async fn close(&self) {
         futures::join!(
-            self.app.close(),
+            self.reads.close(),
             self.commands.close(),
-            self.derived.close()
+            self.committer.close(),
+            self.sequencer.close(),
+            self.projector.close(),
+            self.queue.close(),
+            self.authenticator.close(),
         );
-    }
-
-    /// Connections under the server's role.
-    pub fn pool(&self) -> &PgPool {
-        &self.app
     }
 
     /// How to connect as the owner: for migrations, recovery and backups.
@@ -207,6 +260,39 @@ impl Database {
             .connect_with(self.owner.clone())
             .await
     }
+}
+
+/// How to connect as one of [`ROLES`].
+fn as_role(owner: &PgConnectOptions, role: &str) -> PgConnectOptions {
+    // No transaction stays open across a call to the outside, and none may hold the cluster's
+    // transaction horizon for long: whatever is slower than this is a fault.
+    owner.clone().application_name(role).options([
+        ("role", role),
+        ("search_path", "public,projections,operational"),
+        ("statement_timeout", "30s"),
+        ("lock_timeout", "10s"),
+        ("idle_in_transaction_session_timeout", "30s"),
+        // Without statistics the planner overrates our statements, and compiles each anew:
+        // a second for a step of the sequencer that takes 30 ms.
+        ("jit", "off"),
+    ])
+}
+
+fn pool_of(options: PgConnectOptions, connections: u32) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        // A busy connection proves itself; one that lay idle may have lost its server.
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for < TRUSTED_FOR {
+                    return Ok(true);
+                }
+                Ok(connection.ping().await.is_ok())
+            })
+        })
+        .connect_lazy_with(options)
 }
 
 /// Connects once, to tell at once why it is not possible: a pool tries again in silence until its

@@ -12,7 +12,6 @@ use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx};
 use sqlx::{PgConnection, PgExecutor, PgPool, Row};
 use tokio::sync::watch;
-use toolroom_domain::WorkspaceId;
 
 use crate::event::RecordedEvent;
 
@@ -192,64 +191,6 @@ impl Feed {
     fn cached(&self, position: i64, limit: usize) -> Option<Vec<Arc<RecordedEvent>>> {
         let tail = self.tail.read().unwrap_or_else(PoisonError::into_inner);
         tail.after(position, limit)
-    }
-
-    /// The events of one kind of aggregate in one workspace up to `to`: what a
-    /// view of the past is folded from.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn read_kind(
-        &self,
-        workspace: WorkspaceId,
-        aggregate_type: &str,
-        to: i64,
-    ) -> Result<Vec<RecordedEvent>, sqlx::Error> {
-        let rows = sqlx::query(
-            "select l.position, l.global_seq, l.workspace_id, l.aggregate_type, l.aggregate_id,
-                    l.sequence, l.time, l.hash, e.event_type, e.event_version,
-                    e.payload::text as payload, e.metadata::text as metadata, e.recorded_at
-             from events e
-             join event_log l using (global_seq)
-             where e.aggregate_type = $1 and e.workspace_id = $2 and l.position <= $3
-             order by l.position",
-        )
-        .bind(aggregate_type)
-        .bind(workspace.to_string())
-        .bind(to)
-        .fetch_all(&self.pool)
-        .await?;
-        rows.iter().map(RecordedEvent::from_row).collect()
-    }
-
-    /// The events of one aggregate of a workspace up to `to`, in order.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn read_stream(
-        &self,
-        workspace: WorkspaceId,
-        aggregate_type: &str,
-        aggregate_id: &str,
-        to: i64,
-    ) -> Result<Vec<RecordedEvent>, sqlx::Error> {
-        let rows = sqlx::query(
-            "select l.position, l.global_seq, l.workspace_id, l.aggregate_type, l.aggregate_id,
-                    l.sequence, l.time, l.hash, e.event_type, e.event_version,
-                    e.payload::text as payload, e.metadata::text as metadata, e.recorded_at
-             from events e
-             join event_log l using (global_seq)
-             where e.aggregate_type = $1 and e.aggregate_id = $2 and e.workspace_id = $3
-               and l.position <= $4
-             order by e.sequence",
-        )
-        .bind(aggregate_type)
-        .bind(aggregate_id)
-        .bind(workspace.to_string())
-        .bind(to)
-        .fetch_all(&self.pool)
-        .await?;
-        rows.iter().map(RecordedEvent::from_row).collect()
     }
 
     /// One event by its position.

@@ -85,27 +85,26 @@ impl EventLog {
         options: Options,
         shutdown: &CancellationToken,
     ) -> Result<(Self, Tasks), vault::Error> {
-        let pool = database.pool().clone();
-        let vault = Vault::new(pool.clone(), master);
+        let vault = Vault::new(database.committer_pool().clone(), master);
         let digest_key = vault.digest_key().await?;
         let signals = Signals::default();
         let stop_writers = CancellationToken::new();
         let commands = database.commands_pool();
         let (appender, mut writers) = Appender::start(commands, &signals, &stop_writers);
         let loader = Loader::start(commands, &mut writers, &stop_writers);
-        let feed = Feed::new(database.derived_pool().clone());
+        let feed = Feed::new(database.projector_pool().clone());
         feed.refresh().await;
         let mut loops = JoinSet::new();
         if options.sequence {
             loops.spawn(sequencer::run(
-                database.derived_pool().clone(),
+                database.sequencer_pool().clone(),
                 feed.clone(),
                 signals.clone(),
                 shutdown.clone(),
             ));
         }
         if options.other_nodes {
-            let (pool, signals) = (pool.clone(), signals.clone());
+            let (pool, signals) = (database.sequencer_pool().clone(), signals.clone());
             loops.spawn(signal::tell_other_nodes(
                 pool.clone(),
                 signals.clone(),
@@ -117,14 +116,14 @@ impl EventLog {
                 shutdown.clone(),
             ));
         }
-        loops.spawn(prune(pool.clone(), shutdown.clone()));
+        loops.spawn(prune(database.committer_pool().clone(), shutdown.clone()));
         let log = Self {
             placed: Arc::new(Mutex::new(Placed {
                 marks: appender.marks().all(),
                 position: 0,
             })),
             marks: Arc::clone(appender.marks()),
-            bus: CommandBus::new(pool, loader, appender, digest_key),
+            bus: CommandBus::new(&database, loader, appender, digest_key),
             database,
             signals,
             feed,

@@ -1,11 +1,12 @@
 //! What the login role of a database must be allowed, found out before it is missed.
 //!
-//! The server works as [`APP_ROLE`], which the login role becomes after it has connected; the login
-//! role itself owns the tables and migrates them. It need be no superuser.
+//! The server works as [`ROLES`], which the login role becomes after it has connected; the login
+//! role itself owns the tables and migrates them. It need be no superuser, but must inherit what it
+//! may become: the policies of row-level security hold for the owner of a table too.
 
 use sqlx::{PgPool, Row as _};
 
-use crate::database::APP_ROLE;
+use crate::database::{FORMER_ROLE, PROJECTOR, ROLES};
 
 /// A right that the login role lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,28 +27,23 @@ pub async fn lacking(pool: &PgPool) -> Result<Vec<Lack>, sqlx::Error> {
         "select format('%I', me.rolname) as me, format('%I', d.datname) as database, modern,
                 me.rolsuper or me.rolcreaterole as may_create_role,
                 me.rolsuper or me.rolinherit as inherits,
-                app.oid is not null as app_exists,
-                coalesce(pg_has_role(app.oid, case when modern then 'set' else 'member' end), false)
-                    as may_become_app,
-                coalesce(pg_has_role(app.oid, 'usage'), false) as inherits_app,
-                me.rolsuper or (not modern and me.rolcreaterole)
-                    or coalesce(pg_has_role(app.oid, 'member with admin option'), false)
-                    as may_grant_app,
                 pg_has_role(d.datdba, 'usage') as owns_database,
-                to_regnamespace('projections') is not null
-                    or has_database_privilege(d.oid, 'create') as has_schemas,
+                -- the migrations make the schemas, or give them to their roles
+                has_database_privilege(d.oid, 'create') or exists (
+                    select from pg_namespace n join pg_roles o on o.oid = n.nspowner
+                    where n.nspname = 'projections' and o.rolname = $1) as has_schemas,
                 has_schema_privilege('public', 'create') as may_create_tables,
                 (select format('%I', owner.rolname)
                  from pg_class c join pg_roles owner on owner.oid = c.relowner
                  where c.oid = to_regclass('public.events') and not pg_has_role(owner.oid, 'usage'))
-                    as other_owner
+                    as other_owner,
+                to_regprocedure('public.isolate(regclass)') is null as is_former
          from pg_roles me
          cross join (select current_setting('server_version_num')::int >= 160000) v (modern)
          join pg_database d on d.datname = current_database()
-         left join pg_roles app on app.rolname = $1
          where me.rolname = current_user",
     )
-    .bind(APP_ROLE)
+    .bind(PROJECTOR)
     .fetch_one(pool)
     .await?;
     let (me, database): (&str, &str) = (row.get("me"), row.get("database"));
@@ -55,23 +51,39 @@ pub async fn lacking(pool: &PgPool) -> Result<Vec<Lack>, sqlx::Error> {
     let mut lacks = Vec::new();
     let mut lack = |what: String, mend: String| lacks.push(Lack { what, mend });
 
-    let grant = if has("modern") {
-        format!("grant {APP_ROLE} to {me} with inherit true, set true;")
-    } else {
-        format!("grant {APP_ROLE} to {me};")
-    };
-    if !has("app_exists") && !has("may_create_role") {
+    let mut needed = ROLES.to_vec();
+    if has("is_former") {
+        needed.push(FORMER_ROLE);
+    }
+    let roles = needed_roles(pool, &needed).await?;
+    if !roles.absent.is_empty() && !has("may_create_role") {
+        let creations: Vec<_> = roles
+            .absent
+            .iter()
+            .map(|role| format!("create role {role} nologin;"))
+            .collect();
         lack(
-            format!("the role {APP_ROLE} is not there, and {me} may create none"),
-            format!("create role {APP_ROLE} nologin; {grant}"),
+            format!(
+                "the roles {} are not there, and {me} may create none",
+                roles.absent.join(", ")
+            ),
+            creations.join(" "),
         );
-    } else if has("app_exists")
-        && !has("may_grant_app")
-        && !(has("may_become_app") && (has("inherits_app") || !has("modern")))
-    {
+    }
+    let mut ungranted = roles.ungranted;
+    if !has("may_create_role") {
+        ungranted.extend(roles.absent);
+    }
+    if !ungranted.is_empty() {
+        let how = if has("modern") {
+            " with inherit true, set true"
+        } else {
+            ""
+        };
+        let ungranted = ungranted.join(", ");
         lack(
-            format!("{me} may not become {APP_ROLE}, or does not inherit its rights"),
-            grant,
+            format!("{me} may not become {ungranted}, or does not inherit their rights"),
+            format!("grant {ungranted} to {me}{how};"),
         );
     }
     if !has("modern") && !has("inherits") {
@@ -99,4 +111,38 @@ pub async fn lacking(pool: &PgPool) -> Result<Vec<Lack>, sqlx::Error> {
         );
     }
     Ok(lacks)
+}
+
+/// Of the roles that are needed, those that the migrations cannot see to themselves.
+struct NeededRoles {
+    absent: Vec<String>,
+    ungranted: Vec<String>,
+}
+
+async fn needed_roles(pool: &PgPool, needed: &[&str]) -> Result<NeededRoles, sqlx::Error> {
+    let rows = sqlx::query(
+        "select n.name, r.oid is null as is_absent
+         from unnest($1::text[]) with ordinality as n (name, place)
+         cross join pg_roles me
+         cross join (select current_setting('server_version_num')::int >= 160000) v (modern)
+         left join pg_roles r on r.rolname = n.name
+         where me.rolname = current_user
+           and (r.oid is null or not (
+               me.rolsuper or (not modern and me.rolcreaterole)
+               or pg_has_role(r.oid, 'member with admin option')
+               or (pg_has_role(r.oid, case when modern then 'set' else 'member' end)
+                   and (not modern or pg_has_role(r.oid, 'usage')))))
+         order by n.place",
+    )
+    .bind(needed)
+    .fetch_all(pool)
+    .await?;
+    let (absent, ungranted): (Vec<_>, Vec<_>) =
+        rows.iter().partition(|row| row.get::<bool, _>("is_absent"));
+    let names =
+        |rows: Vec<&sqlx::postgres::PgRow>| rows.iter().map(|row| row.get("name")).collect();
+    Ok(NeededRoles {
+        absent: names(absent),
+        ungranted: names(ungranted),
+    })
 }

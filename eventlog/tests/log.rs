@@ -21,3 +21,5 @@ mod export;
 mod order;
 #[path = "log/proof.rs"]
 mod proof;
+#[path = "log/reads.rs"]
+mod reads;

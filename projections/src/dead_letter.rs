@@ -7,7 +7,7 @@ use jiff_sqlx::Timestamp as SqlTimestamp;
 use serde::{Deserialize, Serialize};
 use sqlx::{Connection, PgConnection, PgPool, Row, postgres::PgRow};
 use toolroom_domain::WorkspaceId;
-use toolroom_eventlog::{Feed, RecordedEvent, checkpoint::Lease, command::Receipt};
+use toolroom_eventlog::{Feed, Reads, RecordedEvent, checkpoint::Lease, command::Receipt};
 
 use crate::{
     generation,
@@ -153,7 +153,7 @@ pub(crate) async fn hold_in_tx(
 
 /// The poisonous events of a workspace, the one that was set aside last first.
 pub(crate) async fn list(
-    pool: &PgPool,
+    reads: &Reads,
     workspace: WorkspaceId,
     projections: &[&str],
     page: &PageRequest<i64>,
@@ -181,16 +181,16 @@ pub(crate) async fn list(
         filter(&mut sql);
         sql
     };
-    read::page(pool, page, DeadLetter::read, rows, count).await
+    read::page(reads, workspace, page, DeadLetter::read, rows, count).await
 }
 
 /// A workspace's dead letter.
 pub(crate) async fn find(
-    pool: &PgPool,
+    reads: &Reads,
     workspace: WorkspaceId,
     id: i64,
 ) -> Result<Option<DeadLetter>, sqlx::Error> {
-    read::first(pool, DeadLetter::read, || {
+    read::first(reads, workspace, DeadLetter::read, || {
         let mut sql = Statement::new(COLUMNS);
         sql.push(" from dead_letters where error is not null and id = ")
             .push_bind(id);

@@ -4,7 +4,7 @@
 //! rebuild fills tables of its own generation, which then take those names in one transaction.
 
 use sqlx::{Connection, PgConnection, PgPool, Row};
-use toolroom_eventlog::checkpoint::Lease;
+use toolroom_eventlog::{checkpoint::Lease, database::READER};
 
 use crate::projection::{Projection, Tables};
 
@@ -80,10 +80,7 @@ pub(crate) async fn install(
         .fetch_one(&mut *tx)
         .await?;
         let tables = Tables::serving(generation);
-        drop_tables(&mut tx, projection, &tables).await?;
-        for statement in projection.create(&tables) {
-            sqlx::query(&statement).execute(&mut *tx).await?;
-        }
+        create_tables(&mut tx, projection, &tables).await?;
         forget_follower(&mut tx, projection.name()).await?;
         forget_follower(&mut tx, &rebuild_follower(projection.name())).await?;
     }
@@ -115,10 +112,7 @@ pub(crate) async fn request_in_tx(
         drop_tables(tx, projection, &Tables::beside(abandoned.generation)).await?;
     }
     let tables = Tables::beside(next.generation);
-    drop_tables(tx, projection, &tables).await?;
-    for statement in projection.create(&tables) {
-        sqlx::query(&statement).execute(&mut *tx).await?;
-    }
+    create_tables(tx, projection, &tables).await?;
     forget_follower(tx, &rebuild_follower(projection.name())).await?;
     sqlx::query("update read_models set next_version = $2, next_generation = $3 where name = $1")
         .bind(projection.name())
@@ -270,6 +264,29 @@ async fn lock_layout(tx: &mut PgConnection) -> Result<(), sqlx::Error> {
         .bind(LAYOUT_LOCK)
         .execute(tx)
         .await?;
+    Ok(())
+}
+
+/// Creates the tables, empty. What they hold is each workspace's own from the first row on: policies
+/// and grants belong to a table, not to its name, so an exchange keeps them.
+async fn create_tables(
+    tx: &mut PgConnection,
+    projection: &dyn Projection,
+    tables: &Tables,
+) -> Result<(), sqlx::Error> {
+    drop_tables(tx, projection, tables).await?;
+    for statement in projection.create(tables) {
+        sqlx::query(&statement).execute(&mut *tx).await?;
+    }
+    for name in projection.tables() {
+        let table = tables.table(name);
+        for statement in [
+            format!("call isolate('{table}')"),
+            format!("grant select on {table} to {READER}"),
+        ] {
+            sqlx::query(&statement).execute(&mut *tx).await?;
+        }
+    }
     Ok(())
 }
 

@@ -29,7 +29,9 @@ pub trait Projection: Send + Sync + 'static {
     /// Its tables, without their schema.
     fn tables(&self) -> &'static [&'static str];
 
-    /// The statements that create its tables and their indexes, empty.
+    /// The statements that create its tables and their indexes, empty. Each table has a column
+    /// `workspace_id`, a `uuid` or the id as text, by which it is isolated; requests may read it.
+    /// Whatever other role of [`toolroom_eventlog::database::ROLES`] needs it is granted it here.
     fn create(&self, tables: &Tables) -> Vec<String>;
 
     /// The pause between the beginnings of two batches under load.

@@ -1,7 +1,9 @@
 //! How queries are sent: so that a reader survives the swap of a rebuilt table.
 
 use serde::de::DeserializeOwned;
-use sqlx::{Connection, PgPool, Postgres, QueryBuilder, Row, postgres::PgRow};
+use sqlx::{Connection, Postgres, QueryBuilder, Row, postgres::PgRow};
+use toolroom_domain::WorkspaceId;
+use toolroom_eventlog::Reads;
 
 use crate::page::{Page, PageRequest};
 
@@ -20,35 +22,42 @@ type Read<R> = fn(&PgRow) -> Result<R, sqlx::Error>;
 
 /// All rows of a statement.
 pub(crate) async fn all<R>(
-    pool: &PgPool,
+    reads: &Reads,
+    workspace: WorkspaceId,
     read: Read<R>,
     statement: impl Fn() -> Statement,
 ) -> Result<Vec<R>, sqlx::Error> {
-    fetch(pool, statement).await?.iter().map(read).collect()
+    fetch(reads, workspace, statement)
+        .await?
+        .iter()
+        .map(read)
+        .collect()
 }
 
 /// The first row of a statement, if it gives any.
 pub(crate) async fn first<R>(
-    pool: &PgPool,
+    reads: &Reads,
+    workspace: WorkspaceId,
     read: Read<R>,
     statement: impl Fn() -> Statement,
 ) -> Result<Option<R>, sqlx::Error> {
-    let rows = fetch(pool, statement).await?;
+    let rows = fetch(reads, workspace, statement).await?;
     rows.first().map(read).transpose()
 }
 
 /// The part of a list that is asked for: `statement` gives up to one row more than the page holds,
 /// `count` is sent if the list is to be counted.
 pub(crate) async fn page<K, R>(
-    pool: &PgPool,
+    reads: &Reads,
+    workspace: WorkspaceId,
     request: &PageRequest<K>,
     read: Read<R>,
     statement: impl Fn() -> Statement,
     count: impl Fn() -> Statement,
 ) -> Result<Page<R>, sqlx::Error> {
-    let rows = all(pool, read, statement).await?;
+    let rows = all(reads, workspace, read, statement).await?;
     let total = if request.with_total {
-        let counted = first(pool, |row| row.try_get(0), count).await?;
+        let counted = first(reads, workspace, |row| row.try_get(0), count).await?;
         Some(counted.unwrap_or(0))
     } else {
         None
@@ -56,19 +65,23 @@ pub(crate) async fn page<K, R>(
     Ok(Page::cut(rows, request, total))
 }
 
-/// Runs a statement, and once more if its tables were exchanged meanwhile.
+/// Runs a statement, which sees the rows of this workspace and no others, and once more if its tables were exchanged meanwhile.
 async fn fetch(
-    pool: &PgPool,
+    reads: &Reads,
+    workspace: WorkspaceId,
     statement: impl Fn() -> Statement,
 ) -> Result<Vec<PgRow>, sqlx::Error> {
-    let mut connection = pool.acquire().await?;
-    match statement().build().fetch_all(&mut *connection).await {
+    let mut scoped = reads.acquire(workspace).await?;
+    let connection = scoped.connection();
+    let rows = match statement().build().fetch_all(&mut *connection).await {
         Err(error) if is_swap(&error) => {
             connection.clear_cached_statements().await?;
-            statement().build().fetch_all(&mut *connection).await
+            statement().build().fetch_all(connection).await
         }
         outcome => outcome,
-    }
+    }?;
+    scoped.give_back();
+    Ok(rows)
 }
 
 /// A column of JSON text as a value.

@@ -11,7 +11,7 @@ use tokio::{
     time::Instant,
 };
 use toolroom_domain::WorkspaceId;
-use toolroom_eventlog::{EventLog, Feed, command::Receipt};
+use toolroom_eventlog::{EventLog, Feed, Reads, command::Receipt};
 
 use crate::{
     dead_letter::{self, DeadLetter, RetryError},
@@ -138,8 +138,8 @@ pub struct ProjectionStatus {
 /// does not run them it sees the same through the database.
 #[derive(Clone)]
 pub struct Reader {
+    reads: Reads,
     pool: PgPool,
-    derived: PgPool,
     feed: Feed,
     projections: Arc<[Arc<Shared>]>,
 }
@@ -149,19 +149,14 @@ impl Reader {
     /// here.
     pub fn new(log: &EventLog, projections: Vec<Arc<dyn Projection>>) -> Self {
         Self {
-            pool: log.database.pool().clone(),
-            derived: log.database.derived_pool().clone(),
+            reads: log.database.reads().clone(),
+            pool: log.database.projector_pool().clone(),
             feed: log.feed.clone(),
             projections: projections
                 .into_iter()
                 .map(|projection| Arc::new(Shared::new(projection)))
                 .collect(),
         }
-    }
-
-    /// Connections for the queries of the read models.
-    pub fn pool(&self) -> &PgPool {
-        &self.pool
     }
 
     pub(crate) fn projections(&self) -> &[Arc<Shared>] {
@@ -178,7 +173,7 @@ impl Reader {
     /// When the database does not answer.
     pub async fn prepare(&self) -> Result<(), sqlx::Error> {
         for shared in self.projections.iter() {
-            generation::install(&self.derived, shared.projection().as_ref()).await?;
+            generation::install(&self.pool, shared.projection().as_ref()).await?;
         }
         Ok(())
     }
@@ -231,17 +226,19 @@ impl Reader {
         Ok(position.unwrap_or(0))
     }
 
-    /// Whether a projection holds an aggregate back, so that what it tells of it is old.
+    /// Whether a projection holds an aggregate of a workspace back, so that what it tells of it is old.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn holds_back(
         &self,
+        workspace: WorkspaceId,
         name: &str,
         aggregate_type: &str,
         aggregate_id: &str,
     ) -> Result<bool, sqlx::Error> {
-        sqlx::query_scalar(
+        let mut scoped = self.reads.acquire(workspace).await?;
+        let held = sqlx::query_scalar(
             "select exists (
                  select from dead_letters
                  where follower = $1 and aggregate_type = $2 and aggregate_id = $3)",
@@ -249,8 +246,10 @@ impl Reader {
         .bind(name)
         .bind(aggregate_type)
         .bind(aggregate_id)
-        .fetch_one(&self.pool)
-        .await
+        .fetch_one(scoped.connection())
+        .await?;
+        scoped.give_back();
+        Ok(held)
     }
 
     /// Where each projection stands.
@@ -329,7 +328,7 @@ impl Reader {
                 .collect();
             return Err(rebuild::unknown(&projections, name));
         };
-        rebuild::ask(&self.derived, shared.projection().as_ref(), receipt).await?;
+        rebuild::ask(&self.pool, shared.projection().as_ref(), receipt).await?;
         shared.want_rebuild();
         Ok(())
     }
@@ -349,7 +348,7 @@ impl Reader {
             .iter()
             .map(|shared| shared.name())
             .collect();
-        dead_letter::list(&self.pool, workspace, &names, page).await
+        dead_letter::list(&self.reads, workspace, &names, page).await
     }
 
     /// Applies a dead letter, and then what waits behind it, in order, and gives the letter as it
@@ -364,11 +363,11 @@ impl Reader {
         id: i64,
         receipt: Option<Receipt>,
     ) -> Result<DeadLetter, RetryError> {
-        let found = dead_letter::find(&self.derived, workspace, id).await?;
+        let found = dead_letter::find(&self.reads, workspace, id).await?;
         let letter = found.ok_or(RetryError::NotFound)?;
         let shared = self.find(&letter.projection).ok_or(RetryError::NotFound)?;
         let projection = shared.projection().as_ref();
-        dead_letter::retry(&self.derived, &self.feed, projection, &letter, receipt).await?;
+        dead_letter::retry(&self.pool, &self.feed, projection, &letter, receipt).await?;
         Ok(letter)
     }
 }

@@ -92,7 +92,7 @@ pub async fn rebuild_blocking(
             projection: projection.name(),
             reason,
         };
-        let pool = log.database.derived_pool();
+        let pool = log.database.projector_pool();
         let asked = ask(pool, projection.as_ref(), None);
         let next = asked.await.map_err(|error| stopped(error.to_string()))?;
         let looking = look_on(log, projection, next, &holder, shutdown, &mut progress);
@@ -139,7 +139,7 @@ async fn look_on(
     shutdown: &CancellationToken,
     progress: &mut (impl FnMut(Progress) + Send),
 ) -> Result<(), Stop> {
-    let pool = log.database.derived_pool();
+    let pool = log.database.projector_pool();
     loop {
         let installed = generation::find(pool, projection.as_ref()).await?;
         let next = installed.and_then(|installed| installed.next);

@@ -60,7 +60,7 @@ pub fn start(
     let mut tasks = JoinSet::new();
     for shared in reader.projections() {
         let runner = Runner {
-            pool: log.database.derived_pool().clone(),
+            pool: log.database.projector_pool().clone(),
             feed: log.feed.clone(),
             shared: Arc::clone(shared),
             node: config.node.clone(),

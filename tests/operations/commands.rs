@@ -199,7 +199,7 @@ async fn the_doctor_finds_what_is_wrong_and_says_how_to_mend_it() {
     let owner = log.log.database.owner_pool().await.unwrap();
     for statement in [
         "alter table events disable trigger events_append_only",
-        "grant update on events to toolroom_app",
+        "grant update on events to toolroom_committer",
         "update sequencer_state set system_identifier = 1",
         "insert into dead_letters (follower, position, aggregate_type, aggregate_id, workspace_id, error)
              select 'catalog', 1, 'tool', 'x', 'x', 'cannot be applied'",
@@ -267,7 +267,7 @@ async fn a_read_model_is_rebuilt_beside_a_running_server_and_without_one() {
         let log = operator.log().await;
         let catalog = "select count(*) from projections.tools";
         let rows: i64 = sqlx::query_scalar(catalog)
-            .fetch_one(log.log.database.pool())
+            .fetch_one(log.log.database.projector_pool())
             .await
             .unwrap();
         log.close().await;

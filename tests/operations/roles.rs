@@ -95,7 +95,16 @@ async fn a_plain_role_works_once_the_very_words_of_the_doctor_were_followed() {
     let looked = own.operator.run(&["doctor"]).await;
     let sql = prescribed(&looked);
     assert!(
-        sql.starts_with("create role toolroom_app nologin; grant toolroom_app to \"the-tools\""),
+        sql.starts_with(
+            "create role toolroom_reader nologin; create role toolroom_committer nologin;"
+        ),
+        "{sql}"
+    );
+    assert!(
+        sql.contains(
+            "grant toolroom_reader, toolroom_committer, toolroom_sequencer, toolroom_projector, \
+             toolroom_queue, toolroom_authenticator, toolroom_app to \"the-tools\""
+        ),
         "{sql}"
     );
     assert!(
@@ -117,20 +126,31 @@ async fn a_role_that_was_not_granted_is_told_so() {
         &[
             "create role tools login noinherit",
             "create role toolroom_app nologin",
+            "create role toolroom_reader nologin",
+            "create role toolroom_committer nologin",
+            "create role toolroom_sequencer nologin",
+            "create role toolroom_projector nologin",
+            "create role toolroom_queue nologin",
+            "create role toolroom_authenticator nologin",
             "create database own owner tools",
         ],
     )
     .await;
     let looked = own.operator.run(&["doctor"]).await;
     let sql = prescribed(&looked);
-    assert!(sql.starts_with("grant toolroom_app to tools"), "{sql}");
+    assert!(
+        sql.starts_with("grant toolroom_reader, toolroom_committer, "),
+        "{sql}"
+    );
     own.administrator("own", &sql).await;
     own.works().await;
 
     // Tables that somebody else has migrated are theirs.
     own.administrator(
         "own",
-        "create role other login; grant toolroom_app to other; alter database own owner to other;",
+        "create role other login; grant toolroom_reader, toolroom_committer, toolroom_sequencer,
+             toolroom_projector, toolroom_queue, toolroom_authenticator to other;
+         alter database own owner to other;",
     )
     .await;
     let other = Operator::with_database(own.operator.database_url().replace("tools@", "other@"));

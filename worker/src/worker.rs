@@ -95,7 +95,7 @@ impl Worker {
             },
             definitions: Definitions::new(log.bus.clone()),
             calls: Calls::default(),
-            pool: log.database.pool().clone(),
+            pool: log.database.queue_pool().clone(),
             config,
             queue,
         }

@@ -93,8 +93,8 @@ impl StatsQuery {
             from: from.map(|from| from.0),
             to: to.map(|to| to.0),
         };
-        let pool = state.log.database.pool();
-        let buckets = read_model::buckets(pool, sender.workspace, &query).await?;
+        let reads = state.log.database.reads();
+        let buckets = read_model::buckets(reads, sender.workspace, &query).await?;
         Ok(buckets
             .into_iter()
             .map(|bucket| StatsBucket {

@@ -32,8 +32,8 @@ pub async fn list(
     query: &AuditQuery,
 ) -> Result<Page<AuditRow>, ApiError> {
     before_read(state, ctx, AUDIT).await?;
-    let pool = state.log.database.pool();
-    Ok(audit::query::list(pool, ctx.workspace, query).await?)
+    let reads = state.log.database.reads();
+    Ok(audit::query::list(reads, ctx.workspace, query).await?)
 }
 
 /// One event by its position.
@@ -45,8 +45,8 @@ pub async fn event(
     ctx: &RequestContext,
     position: i64,
 ) -> Result<Option<AuditRow>, ApiError> {
-    let pool = state.log.database.pool();
-    Ok(audit::query::event(pool, ctx.workspace, position).await?)
+    let reads = state.log.database.reads();
+    Ok(audit::query::event(reads, ctx.workspace, position).await?)
 }
 
 /// What an event says, with what was sealed opened, or the word `erased` in its place.

@@ -9,7 +9,7 @@ use toolroom_domain::{
     JobId,
     job::{Event, Job},
 };
-use toolroom_eventlog::{Aggregate as _, RecordedEvent};
+use toolroom_eventlog::{Aggregate as _, RecordedEvent, history};
 
 use super::{
     follow::{Follow, head, is_visible, resolve},
@@ -139,11 +139,8 @@ impl Progress {
         let id = id.to_string();
         // What is appended after this is read from the feed; what comes in between is in both.
         let from = head(state);
-        let events = state
-            .log
-            .feed
-            .read_stream(sender.workspace, Job::TYPE, &id, i64::MAX)
-            .await?;
+        let reads = state.log.database.reads();
+        let events = history::of_stream(reads, sender.workspace, Job::TYPE, &id, i64::MAX).await?;
         let told = resumed.unwrap_or(i64::MAX);
         let mut job = Job::default();
         let mut present = None;

@@ -99,8 +99,8 @@ impl Directory {
             let Ok(number) = text.parse() else {
                 return Err(unknown(text));
             };
-            let pool = self.log.database.pool();
-            let row = catalog::query::by_number(pool, workspace, number).await?;
+            let reads = self.log.database.reads();
+            let row = catalog::query::by_number(reads, workspace, number).await?;
             let row = row.ok_or_else(|| unknown(text))?;
             return self.by_id(workspace, row.id).await;
         }
@@ -144,8 +144,8 @@ impl Directory {
             .await?
             .and_then(|id| id.parse().ok());
         let Some(id) = holder else {
-            let pool = self.log.database.pool();
-            let known = catalog::query::names(pool, workspace, NAMES_COMPARED).await?;
+            let reads = self.log.database.reads();
+            let known = catalog::query::names(reads, workspace, NAMES_COMPARED).await?;
             return Err(unknown(name).with_candidates_for(name, known));
         };
         let entry = self.load(workspace, id).await?;

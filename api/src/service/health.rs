@@ -111,7 +111,7 @@ pub struct Health {
 /// The parts without which requests cannot be answered: the database, the sequencer, the read
 /// models.
 pub async fn parts(state: &AppState) -> Vec<Part> {
-    let pool = state.log.database.pool();
+    let pool = state.log.database.projector_pool();
     let waiting = match oldest_unsequenced_seconds(pool).await {
         Ok(waiting) => waiting,
         Err(error) => {
@@ -170,7 +170,7 @@ async fn projections(state: &AppState) -> Result<Vec<Part>, sqlx::Error> {
     )
     .bind(&names)
     .bind(STUCK_AFTER_SECONDS)
-    .fetch_all(state.log.database.pool())
+    .fetch_all(state.log.database.projector_pool())
     .await?;
     let parts = statuses.into_iter().map(|status| {
         let is_still = still.iter().any(|name| name == status.name);
@@ -224,6 +224,7 @@ fn judge(parts: &[Part], host: HostReadings) -> Wellbeing {
 }
 
 async fn scheduler(state: &AppState, ctx: &RequestContext) -> Result<Scheduler, sqlx::Error> {
+    let mut scoped = state.log.database.reads().acquire(ctx.workspace).await?;
     let row = sqlx::query(
         "select (select count(*) from projections.jobs
                  where workspace_id = $1 and status in ('PENDING', 'RUNNING')) as active,
@@ -237,8 +238,9 @@ async fn scheduler(state: &AppState, ctx: &RequestContext) -> Result<Scheduler, 
     )
     .bind(ctx.workspace.uuid())
     .bind(FAILED_WITHIN_HOURS)
-    .fetch_one(state.log.database.pool())
+    .fetch_one(scoped.connection())
     .await?;
+    scoped.give_back();
     let last_success: Option<SqlTimestamp> = row.try_get("last_success")?;
     Ok(Scheduler {
         is_healthy: true,

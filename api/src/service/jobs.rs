@@ -15,7 +15,7 @@ use toolroom_domain::{
 use toolroom_eventlog::{
     Aggregate as _, CommandContext, Executed, Position,
     command::{NamedCommand, Target},
-    ids,
+    history, ids,
     vault::Opened,
 };
 use toolroom_projections::{
@@ -363,7 +363,7 @@ fn of_job(mut error: ApiError, job: JobId) -> ApiError {
 /// When the workspace has no such job, or the database does not answer.
 pub async fn get(state: &AppState, ctx: &RequestContext, id: JobId) -> Result<JobView, ApiError> {
     before_read(state, ctx, JOBS).await?;
-    let pool = state.log.database.pool();
+    let reads = state.log.database.reads();
     let text = id.to_string();
     // Who was told of an end by a subscription, which reads the log itself, and now asks for the
     // job shall not see it running. To be asked before the row is read: after it, the read model
@@ -373,8 +373,10 @@ pub async fn get(state: &AppState, ctx: &RequestContext, id: JobId) -> Result<Jo
         .watch(JOBS)
         .is_some_and(|seen| *seen.borrow() < *state.log.feed.watch().borrow());
     let (row, is_held) = tokio::try_join!(
-        jobs::query::by_id(pool, ctx.workspace, id),
-        state.projections.holds_back(JOBS, Job::TYPE, &text),
+        jobs::query::by_id(reads, ctx.workspace, id),
+        state
+            .projections
+            .holds_back(ctx.workspace, JOBS, Job::TYPE, &text),
     )?;
     if let Some(row) = row.filter(|_| !is_held && !is_behind) {
         return Ok(row.into());
@@ -393,7 +395,7 @@ pub async fn list(
     list: &ListJobs,
 ) -> Result<Page<JobView>, ApiError> {
     before_read(state, ctx, JOBS).await?;
-    let page = jobs::query::list(state.log.database.pool(), ctx.workspace, list).await?;
+    let page = jobs::query::list(state.log.database.reads(), ctx.workspace, list).await?;
     Ok(Page {
         rows: page.rows.into_iter().map(JobView::from).collect(),
         has_next: page.has_next,
@@ -418,10 +420,8 @@ pub async fn last_event(state: &AppState, job: &JobView) -> Result<Position, Api
         }
         LastEvent::Newest => {
             let id = job.id.to_string();
-            let feed = &state.log.feed;
-            let events = feed
-                .read_stream(job.workspace, Job::TYPE, &id, i64::MAX)
-                .await?;
+            let reads = state.log.database.reads();
+            let events = history::of_stream(reads, job.workspace, Job::TYPE, &id, i64::MAX).await?;
             events.last().map(|event| event.position)
         }
     };

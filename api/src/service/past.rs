@@ -1,7 +1,7 @@
 //! Tools as the log tells them: as they stood at some position, and where a read model is behind.
 
 use toolroom_domain::{ToolId, WorkspaceId, tool::Tool};
-use toolroom_eventlog::Aggregate as _;
+use toolroom_eventlog::{Aggregate as _, history};
 use toolroom_projections::catalog::{self, ToolFilter, ToolRow};
 
 use crate::{error::ApiError, state::AppState};
@@ -16,11 +16,8 @@ pub(crate) async fn tool_at(
     id: ToolId,
     position: i64,
 ) -> Result<Option<ToolRow>, ApiError> {
-    let events = state
-        .log
-        .feed
-        .read_stream(workspace, Tool::TYPE, &id.to_string(), position)
-        .await?;
+    let (reads, id) = (state.log.database.reads(), id.to_string());
+    let events = history::of_stream(reads, workspace, Tool::TYPE, &id, position).await?;
     let rows = catalog::as_of(&events).map_err(ApiError::internal)?;
     Ok(rows.into_iter().next())
 }
@@ -34,11 +31,8 @@ pub(crate) async fn tools_at(
     workspace: WorkspaceId,
     position: i64,
 ) -> Result<Vec<ToolRow>, ApiError> {
-    let events = state
-        .log
-        .feed
-        .read_kind(workspace, Tool::TYPE, position)
-        .await?;
+    let reads = state.log.database.reads();
+    let events = history::of_kind(reads, workspace, Tool::TYPE, position).await?;
     catalog::as_of(&events).map_err(ApiError::internal)
 }
 

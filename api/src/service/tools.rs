@@ -129,7 +129,7 @@ async fn next_number(state: &AppState, ctx: &RequestContext) -> Result<i32, ApiE
          returning last",
     )
     .bind(ctx.workspace.to_string())
-    .fetch_one(state.log.database.pool())
+    .fetch_one(state.log.database.committer_pool())
     .await?;
     Ok(number)
 }
@@ -275,7 +275,7 @@ async fn settled(
     let id: ToolId = executed.aggregate_id.parse().map_err(ApiError::internal)?;
     state.directory.forget(id);
     let there = after_command(state, ctx, executed.global_seq, CATALOG).await?;
-    let row = catalog::query::by_id(state.log.database.pool(), ctx.workspace, id).await?;
+    let row = catalog::query::by_id(state.log.database.reads(), ctx.workspace, id).await?;
     // A read model that holds the tool back shows it as it was before.
     if let Some(row) = row.filter(|row| there.is_none_or(|position| row.last_event >= position)) {
         return Ok(row);
@@ -335,11 +335,13 @@ async fn by_id(
     ctx: &RequestContext,
     id: ToolId,
 ) -> Result<Option<ToolRow>, ApiError> {
-    let pool = state.log.database.pool();
+    let reads = state.log.database.reads();
     let text = id.to_string();
     let (row, is_held) = tokio::try_join!(
-        catalog::query::by_id(pool, ctx.workspace, id),
-        state.projections.holds_back(CATALOG, Tool::TYPE, &text),
+        catalog::query::by_id(reads, ctx.workspace, id),
+        state
+            .projections
+            .holds_back(ctx.workspace, CATALOG, Tool::TYPE, &text),
     )?;
     if row.is_some() && !is_held {
         return Ok(row);
@@ -381,8 +383,8 @@ pub async fn list(
 ) -> Result<Page<ToolRow>, ApiError> {
     let Some(time) = as_of else {
         before_read(state, ctx, CATALOG).await?;
-        let pool = state.log.database.pool();
-        return Ok(catalog::query::list(pool, ctx.workspace, &list).await?);
+        let reads = state.log.database.reads();
+        return Ok(catalog::query::list(reads, ctx.workspace, &list).await?);
     };
     let position = state.log.feed.position_at(time).await?;
     let mut rows = past::tools_at(state, ctx.workspace, position).await?;
@@ -412,8 +414,8 @@ pub async fn versions(
     tool: ToolId,
     page: &PageRequest<u32>,
 ) -> Result<Page<VersionRow>, ApiError> {
-    let pool = state.log.database.pool();
-    Ok(catalog::query::versions(pool, ctx.workspace, tool, page).await?)
+    let reads = state.log.database.reads();
+    Ok(catalog::query::versions(reads, ctx.workspace, tool, page).await?)
 }
 
 /// One version of a tool; none if it never had it.
@@ -426,6 +428,6 @@ pub async fn version(
     tool: ToolId,
     version: u32,
 ) -> Result<Option<VersionRow>, ApiError> {
-    let pool = state.log.database.pool();
-    Ok(catalog::query::version(pool, ctx.workspace, tool, version).await?)
+    let reads = state.log.database.reads();
+    Ok(catalog::query::version(reads, ctx.workspace, tool, version).await?)
 }

@@ -67,7 +67,7 @@ async fn a_retry_under_one_command_id_has_one_outcome() {
 
 /// How often the catalogue was filled, once no rebuild is under way.
 async fn generation(app: &App) -> i64 {
-    let pool = app.state.log.database.pool();
+    let pool = app.state.log.database.projector_pool();
     let done = async {
         loop {
             let generation: Option<i64> = sqlx::query_scalar(

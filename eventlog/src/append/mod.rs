@@ -8,6 +8,7 @@ mod side;
 mod statement;
 mod writer;
 
+use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{
     Arc,
@@ -15,6 +16,7 @@ use std::sync::{
 };
 use std::time::Duration;
 
+use serde::Deserialize;
 use sqlx::PgPool;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -38,7 +40,7 @@ pub struct NewEvent {
     pub event_version: String,
     /// JSON text.
     pub payload: String,
-    /// JSON text.
+    /// JSON text. Its `workspace_id` is that of the [`Append`].
     pub metadata: String,
 }
 
@@ -74,7 +76,29 @@ pub struct Append {
     pub side: Vec<SideRow>,
 }
 
+/// The part of an event's metadata that says to whom it belongs.
+#[derive(Deserialize)]
+struct Owner<'a> {
+    #[serde(borrow)]
+    workspace_id: Cow<'a, str>,
+}
+
 impl Append {
+    /// That all of it belongs to one workspace. A batch holds those of many, so that no policy of
+    /// the database can see to it.
+    fn check(&self) -> Result<(), AppendError> {
+        for event in &self.events {
+            let owner: Result<Owner<'_>, _> = serde_json::from_str(&event.metadata);
+            if !owner.is_ok_and(|owner| owner.workspace_id == self.workspace_id) {
+                return Err(AppendError::Refused(format!(
+                    "the metadata of event {} does not say that it belongs to {}, as its command does",
+                    event.sequence, self.workspace_id
+                )));
+            }
+        }
+        Ok(())
+    }
+
     fn size(&self) -> usize {
         let text = |e: &NewEvent| e.payload.len() + e.metadata.len();
         self.events.iter().map(text).sum()
@@ -173,6 +197,7 @@ impl Appender {
     /// # Errors
     /// See [`AppendError`]; in each case but `Unavailable` nothing was written.
     pub async fn append(&self, append: Append) -> Appended {
+        append.check()?;
         let mut hasher = DefaultHasher::new();
         append.aggregate_id.hash(&mut hasher);
         let index =

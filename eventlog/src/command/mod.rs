@@ -15,14 +15,16 @@ use cqrs_es::{
     event_sink::EventSink,
     persist::{EventStoreAggregateContext, PersistedEventStore},
 };
-use sqlx::{PgPool, Row};
+use sqlx::PgPool;
 use toolroom_domain::{Actor, EventClaims, Owned, WorkspaceId};
 
 use crate::{
     append::{AppendError, Appender, SideRow},
+    database::Database,
     event::Metadata,
-    ids,
+    history, ids,
     load::Loader,
+    reads::Reads,
     repository::{CommandScope, LogRepository},
     upcast,
 };
@@ -172,6 +174,7 @@ impl<A> Target<A> {
 #[derive(Clone)]
 pub struct CommandBus {
     pool: PgPool,
+    reads: Reads,
     repository: LogRepository,
     digest_key: Arc<hmac::Key>,
     in_flight: Arc<memory::InFlight>,
@@ -182,11 +185,18 @@ pub trait Commanded: Aggregate<Services = ()> + Owned + Clone + 'static {}
 impl<A: Aggregate<Services = ()> + Owned + Clone + 'static> Commanded for A {}
 
 impl CommandBus {
-    /// A bus that reads through `loader`, writes through `appender` and keys its request digests
-    /// with `digest_key`.
-    pub fn new(pool: PgPool, loader: Loader, appender: Appender, digest_key: hmac::Key) -> Self {
+    /// A bus that reads streams through `loader`, writes through `appender` and keys its request
+    /// digests with `digest_key`.
+    pub fn new(
+        database: &Database,
+        loader: Loader,
+        appender: Appender,
+        digest_key: hmac::Key,
+    ) -> Self {
+        let pool = database.committer_pool().clone();
         Self {
             repository: LogRepository::new(pool.clone(), loader, appender),
+            reads: database.reads().clone(),
             pool,
             digest_key: Arc::new(digest_key),
             in_flight: Arc::default(),
@@ -236,27 +246,14 @@ impl CommandBus {
     where
         A: Commanded,
     {
-        let rows = sqlx::query(
-            "select e.event_type, e.event_version, e.payload::text as payload
-             from events e
-             join event_log l using (global_seq)
-             where e.aggregate_type = $1 and e.aggregate_id = $2 and l.position <= $3
-             order by e.sequence",
-        )
-        .bind(A::TYPE)
-        .bind(id)
-        .bind(position)
-        .fetch_all(&self.pool)
-        .await
-        .map_err(from_sqlx)?;
+        let events = history::of_stream(&self.reads, workspace, A::TYPE, id, position)
+            .await
+            .map_err(from_sqlx)?;
         let mut aggregate = A::default();
-        for row in rows {
-            let event = upcast::decode(
-                row.get("event_type"),
-                row.get("event_version"),
-                row.get("payload"),
-            )
-            .map_err(|error| CommandError::Internal(Box::new(error)))?;
+        for event in events {
+            let event = event
+                .decode()
+                .map_err(|error| CommandError::Internal(Box::new(error)))?;
             aggregate.apply(event);
         }
         Ok((aggregate.owner() == Some(workspace)).then_some(aggregate))
@@ -418,6 +415,15 @@ impl CommandBus {
             .await
             .map_err(CommandError::Refused)?;
         let events = sink.collect().await;
+        // What a command makes belongs to the workspace that it is sent from: row-level security
+        // goes by the one, the rules of the domain by the other.
+        if loaded
+            .aggregate
+            .owner()
+            .is_some_and(|owner| owner != context.workspace)
+        {
+            return Err(CommandError::NotFound);
+        }
         let aggregate_id = loaded.aggregate_id.clone();
         let after = Loaded {
             aggregate: loaded.aggregate.clone(),

@@ -4,7 +4,7 @@ use sqlx::Row;
 use toolroom_domain::tool::{Command, DetailsPatch, Tool};
 use toolroom_eventlog::{
     command::{CommandError, Target},
-    database::APP_ROLE,
+    database::COMMITTER,
 };
 
 use crate::support::{Started, context};
@@ -169,7 +169,7 @@ async fn the_log_cannot_be_changed_by_trigger_nor_by_grant() {
             );
             // the server's role has not even the privilege
             let error = sqlx::query(&statement)
-                .execute(app.log.database.pool())
+                .execute(app.log.database.committer_pool())
                 .await
                 .unwrap_err();
             assert!(
@@ -179,10 +179,10 @@ async fn the_log_cannot_be_changed_by_trigger_nor_by_grant() {
         }
     }
     let row = sqlx::query("select current_user::text as who")
-        .fetch_one(app.log.database.pool())
+        .fetch_one(app.log.database.committer_pool())
         .await
         .unwrap();
-    assert_eq!(row.get::<String, _>("who"), APP_ROLE);
+    assert_eq!(row.get::<String, _>("who"), COMMITTER);
     app.stop().await;
 }
 

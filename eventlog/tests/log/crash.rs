@@ -10,6 +10,7 @@ use toolroom_eventlog::{
     EventLog,
     checkpoint::{self, Lease},
     command::{CommandError, Target},
+    database::ROLES,
     log::Options,
     migrate, recovery,
     testing::TestCluster,
@@ -147,11 +148,10 @@ async fn a_dump_restored_into_a_new_cluster_goes_on_densely() {
     let new = TestCluster::start().await;
     let dump = old.data_dir().join("dump.sql");
     // roles are the cluster's and in no dump of a database
-    run(
-        &new,
-        "psql",
-        &["--quiet", "--command", "create role toolroom_app nologin"],
-    );
+    for role in ROLES {
+        let create = format!("create role {role} nologin");
+        run(&new, "psql", &["--quiet", "--command", &create]);
+    }
     run(&old, "pg_dump", &["--file", dump.to_str().unwrap()]);
     run(
         &new,
@@ -263,7 +263,7 @@ async fn while_the_database_is_away_commands_are_refused_and_afterwards_everythi
 #[tokio::test]
 async fn a_holder_notices_that_a_crash_took_its_checkpoint_back() {
     let app = Started::new().await;
-    let pool = app.log.database.derived_pool();
+    let pool = app.log.database.projector_pool();
     let mut lease = Lease::acquire(pool, "probe", "node")
         .await
         .unwrap()

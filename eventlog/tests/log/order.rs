@@ -111,10 +111,10 @@ async fn two_sequencers_at_once_leave_one_dense_order() {
     let other = Started::on(app.log.database.owner_options().clone(), Options::default()).await;
     let pool = app.owner.clone();
     let extra = tokio::spawn({
-        let derived = app.log.database.derived_pool().clone();
+        let sequencer_pool = app.log.database.sequencer_pool().clone();
         async move {
             for _ in 0..300 {
-                sequencer::step(&derived, 3).await.unwrap();
+                sequencer::step(&sequencer_pool, 3).await.unwrap();
                 tokio::task::yield_now().await;
             }
         }
@@ -150,8 +150,8 @@ async fn an_event_waits_for_an_older_transaction_and_then_comes_in_order() {
     .await;
     let insert = r#"insert into events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata)
                     values ('probe', $1, 1, 'Probed', '1.0', '{}', '{"workspace_id":"w"}')"#;
-    let derived = app.log.database.derived_pool();
-    let mut early = app.log.database.pool().begin().await.unwrap();
+    let sequencer_pool = app.log.database.sequencer_pool();
+    let mut early = app.log.database.committer_pool().begin().await.unwrap();
     sqlx::query(insert)
         .bind("early")
         .execute(&mut *early)
@@ -159,16 +159,16 @@ async fn an_event_waits_for_an_older_transaction_and_then_comes_in_order() {
         .unwrap();
     sqlx::query(insert)
         .bind("late")
-        .execute(app.log.database.pool())
+        .execute(app.log.database.committer_pool())
         .await
         .unwrap();
-    let step = sequencer::step(derived, 10).await.unwrap();
+    let step = sequencer::step(sequencer_pool, 10).await.unwrap();
     assert!(
         step.events.is_empty() && step.more,
         "the later one is above the horizon"
     );
     early.commit().await.unwrap();
-    let step = sequencer::step(derived, 10).await.unwrap();
+    let step = sequencer::step(sequencer_pool, 10).await.unwrap();
     let order: Vec<_> = step
         .events
         .iter()
@@ -192,7 +192,7 @@ async fn a_gap_in_an_aggregates_sequence_is_noticed_as_such() {
         )
         .bind(sequence).execute(&app.owner).await.unwrap();
     }
-    let step = sequencer::step(app.log.database.derived_pool(), 10)
+    let step = sequencer::step(app.log.database.sequencer_pool(), 10)
         .await
         .unwrap();
     assert_eq!(step.events.len(), 2);
@@ -214,7 +214,7 @@ async fn a_time_is_the_running_maximum() {
         )
         .bind(sequence).bind(at).execute(&app.owner).await.unwrap();
     }
-    sequencer::step(app.log.database.derived_pool(), 10)
+    sequencer::step(app.log.database.sequencer_pool(), 10)
         .await
         .unwrap();
     let rows =
@@ -270,7 +270,7 @@ async fn a_step_of_large_events_is_cut_and_the_order_stays_dense() {
     }
     let mut steps = Vec::new();
     loop {
-        let step = sequencer::step(app.log.database.derived_pool(), 5)
+        let step = sequencer::step(app.log.database.sequencer_pool(), 5)
             .await
             .unwrap();
         steps.push((step.events.len(), step.full));

@@ -108,10 +108,10 @@ pub fn named(id: &str, request: &str) -> CommandContext {
     }
 }
 
-pub fn registration(id: ToolId, name: &str) -> Command {
+pub fn registration(id: ToolId, workspace: WorkspaceId, name: &str) -> Command {
     Command::Register {
         id,
-        workspace: WorkspaceId::DEFAULT,
+        workspace,
         number: 1,
         details: Details {
             name: name.to_owned(),
@@ -142,7 +142,7 @@ pub async fn register(
     log.bus
         .execute(
             Target::New(id.to_string()),
-            registration(id, name),
+            registration(id, context.workspace, name),
             &context,
         )
         .await

@@ -1,9 +1,9 @@
 //! Reads of the audit. The events come from the log itself; the read model only finds them.
 
 use jiff_sqlx::ToSqlx;
-use sqlx::{PgPool, Row, postgres::PgRow};
+use sqlx::{Row, postgres::PgRow};
 use toolroom_domain::WorkspaceId;
-use toolroom_eventlog::{RecordedEvent, verify};
+use toolroom_eventlog::{Reads, RecordedEvent, verify};
 
 use super::filter::AuditFilter;
 use crate::{
@@ -60,8 +60,10 @@ const COLUMNS: &str = "
            e.payload::text as payload, e.metadata::text as metadata, e.recorded_at
     from event_log l
     join events e using (aggregate_type, aggregate_id, sequence)
-    left join event_log p on p.position = l.position - 1
-    ";
+    left join hashes_before(";
+
+/// Where the rest of the statement begins, after the positions of the events that it gives.
+const EACH_WITH_ITS_OWN: &str = ") p on p.position = l.position ";
 
 fn push_filter(sql: &mut Statement, workspace: WorkspaceId, filter: &AuditFilter) {
     sql.push(" a.workspace_id = ").push_bind(workspace.uuid());
@@ -84,14 +86,14 @@ fn push_filter(sql: &mut Statement, workspace: WorkspaceId, filter: &AuditFilter
     }
     // Times grow with positions, so a moment is a position, which every index of the audit has.
     if let Some(from) = filter.from {
-        sql.push(" and a.position > coalesce((select t.position from event_log t where t.time < ");
-        sql.push_bind(from.to_sqlx());
-        sql.push(" order by t.time desc, t.position desc limit 1), 0)");
+        sql.push(" and a.position > position_before(")
+            .push_bind(from.to_sqlx())
+            .push(")");
     }
     if let Some(to) = filter.to {
-        sql.push(" and a.position <= coalesce((select t.position from event_log t where t.time < ");
-        sql.push_bind(to.to_sqlx());
-        sql.push(" order by t.time desc, t.position desc limit 1), 0)");
+        sql.push(" and a.position <= position_before(")
+            .push_bind(to.to_sqlx())
+            .push(")");
     }
 }
 
@@ -100,7 +102,7 @@ fn push_filter(sql: &mut Statement, workspace: WorkspaceId, filter: &AuditFilter
 /// # Errors
 /// When the database does not answer.
 pub async fn list(
-    pool: &PgPool,
+    reads: &Reads,
     workspace: WorkspaceId,
     query: &AuditQuery,
 ) -> Result<Page<AuditRow>, sqlx::Error> {
@@ -120,7 +122,9 @@ pub async fn list(
             .push(direction)
             .push(" limit ");
         sql.push_bind(query.page.limit() + 1).push(")");
-        sql.push(COLUMNS);
+        sql.push(COLUMNS)
+            .push("array(select position from found)")
+            .push(EACH_WITH_ITS_OWN);
         sql.push("where l.position in (select position from found) order by l.position");
         sql.push(direction);
         sql
@@ -130,7 +134,7 @@ pub async fn list(
         push_filter(&mut sql, workspace, &query.filter);
         sql
     };
-    read::page(pool, &query.page, AuditRow::read, rows, count).await
+    read::page(reads, workspace, &query.page, AuditRow::read, rows, count).await
 }
 
 /// One event by its position, from the log itself.
@@ -138,12 +142,14 @@ pub async fn list(
 /// # Errors
 /// When the database does not answer.
 pub async fn event(
-    pool: &PgPool,
+    reads: &Reads,
     workspace: WorkspaceId,
     position: i64,
 ) -> Result<Option<AuditRow>, sqlx::Error> {
-    read::first(pool, AuditRow::read, || {
+    read::first(reads, workspace, AuditRow::read, || {
         let mut sql = Statement::new(COLUMNS);
+        sql.push("array[").push_bind(position).push("]");
+        sql.push(EACH_WITH_ITS_OWN);
         sql.push("where l.position = ").push_bind(position);
         sql.push(" and l.workspace_id = ")
             .push_bind(workspace.to_string());

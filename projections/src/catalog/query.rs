@@ -1,7 +1,8 @@
 //! Reads of the catalogue. Each is one statement, and sees one workspace.
 
-use sqlx::{PgPool, Row};
+use sqlx::Row;
 use toolroom_domain::{ToolId, WorkspaceId, tool::Kind};
+use toolroom_eventlog::Reads;
 
 use super::row::{ToolRow, VersionRow};
 use crate::{
@@ -51,11 +52,11 @@ fn tools() -> Statement {
 /// # Errors
 /// When the database does not answer.
 pub async fn by_id(
-    pool: &PgPool,
+    reads: &Reads,
     workspace: WorkspaceId,
     id: ToolId,
 ) -> Result<Option<ToolRow>, sqlx::Error> {
-    read::first(pool, ToolRow::read, || {
+    read::first(reads, workspace, ToolRow::read, || {
         let mut sql = tools();
         sql.push_bind(workspace.uuid());
         sql.push(" and t.id = ").push_bind(id.uuid());
@@ -69,12 +70,12 @@ pub async fn by_id(
 /// # Errors
 /// When the database does not answer.
 pub async fn by_ids(
-    pool: &PgPool,
+    reads: &Reads,
     workspace: WorkspaceId,
     ids: &[ToolId],
 ) -> Result<Vec<ToolRow>, sqlx::Error> {
     let ids: Vec<_> = ids.iter().map(|id| id.uuid()).collect();
-    read::all(pool, ToolRow::read, || {
+    read::all(reads, workspace, ToolRow::read, || {
         let mut sql = tools();
         sql.push_bind(workspace.uuid());
         sql.push(" and t.id = any(")
@@ -90,11 +91,11 @@ pub async fn by_ids(
 /// # Errors
 /// When the database does not answer.
 pub async fn by_name(
-    pool: &PgPool,
+    reads: &Reads,
     workspace: WorkspaceId,
     name: &str,
 ) -> Result<Option<ToolRow>, sqlx::Error> {
-    read::first(pool, ToolRow::read, || {
+    read::first(reads, workspace, ToolRow::read, || {
         let mut sql = tools();
         sql.push_bind(workspace.uuid());
         sql.push(" and not t.is_deleted and t.name = ");
@@ -111,11 +112,11 @@ pub async fn by_name(
 /// # Errors
 /// When the database does not answer.
 pub async fn by_number(
-    pool: &PgPool,
+    reads: &Reads,
     workspace: WorkspaceId,
     number: i32,
 ) -> Result<Option<ToolRow>, sqlx::Error> {
-    read::first(pool, ToolRow::read, || {
+    read::first(reads, workspace, ToolRow::read, || {
         let mut sql = tools();
         sql.push_bind(workspace.uuid());
         sql.push(" and t.number = ").push_bind(number);
@@ -154,7 +155,7 @@ fn push_filter(sql: &mut Statement, filter: &ToolFilter) {
 /// # Errors
 /// When the database does not answer.
 pub async fn list(
-    pool: &PgPool,
+    reads: &Reads,
     workspace: WorkspaceId,
     list: &ListTools,
 ) -> Result<Page<ToolRow>, sqlx::Error> {
@@ -176,7 +177,7 @@ pub async fn list(
         push_filter(&mut sql, &list.filter);
         sql
     };
-    read::page(pool, &list.page, ToolRow::read, rows, count).await
+    read::page(reads, workspace, &list.page, ToolRow::read, rows, count).await
 }
 
 /// The names of the tools that are not deleted, by number: the first `limit`.
@@ -184,12 +185,13 @@ pub async fn list(
 /// # Errors
 /// When the database does not answer.
 pub async fn names(
-    pool: &PgPool,
+    reads: &Reads,
     workspace: WorkspaceId,
     limit: i64,
 ) -> Result<Vec<String>, sqlx::Error> {
     read::all(
-        pool,
+        reads,
+        workspace,
         |row| row.try_get("name"),
         || {
             let mut sql =
@@ -217,7 +219,7 @@ fn tool_versions() -> Statement {
 /// # Errors
 /// When the database does not answer.
 pub async fn versions(
-    pool: &PgPool,
+    reads: &Reads,
     workspace: WorkspaceId,
     tool: ToolId,
     page: &PageRequest<u32>,
@@ -240,7 +242,7 @@ pub async fn versions(
         sql.push(" and tool_id = ").push_bind(tool.uuid());
         sql
     };
-    read::page(pool, page, VersionRow::read, rows, count).await
+    read::page(reads, workspace, page, VersionRow::read, rows, count).await
 }
 
 /// One version of a tool.
@@ -248,12 +250,12 @@ pub async fn versions(
 /// # Errors
 /// When the database does not answer.
 pub async fn version(
-    pool: &PgPool,
+    reads: &Reads,
     workspace: WorkspaceId,
     tool: ToolId,
     version: u32,
 ) -> Result<Option<VersionRow>, sqlx::Error> {
-    read::first(pool, VersionRow::read, || {
+    read::first(reads, workspace, VersionRow::read, || {
         let mut sql = tool_versions();
         sql.push_bind(workspace.uuid());
         sql.push(" and tool_id = ").push_bind(tool.uuid());

@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
-use sqlx::PgPool;
 use toolroom_domain::{JobId, ToolId, WorkspaceId, job::Status, tool::Kind};
+use toolroom_eventlog::Reads;
 
 use super::row::JobRow;
 use crate::{
@@ -59,11 +59,11 @@ fn jobs() -> Statement {
 /// # Errors
 /// When the database does not answer.
 pub async fn by_id(
-    pool: &PgPool,
+    reads: &Reads,
     workspace: WorkspaceId,
     id: JobId,
 ) -> Result<Option<JobRow>, sqlx::Error> {
-    read::first(pool, JobRow::read, || {
+    read::first(reads, workspace, JobRow::read, || {
         let mut sql = jobs();
         sql.push_bind(workspace.uuid());
         sql.push(" and id = ").push_bind(id.uuid());
@@ -77,12 +77,12 @@ pub async fn by_id(
 /// # Errors
 /// When the database does not answer.
 pub async fn by_ids(
-    pool: &PgPool,
+    reads: &Reads,
     workspace: WorkspaceId,
     ids: &[JobId],
 ) -> Result<Vec<JobRow>, sqlx::Error> {
     let ids: Vec<_> = ids.iter().map(|id| id.uuid()).collect();
-    read::all(pool, JobRow::read, || {
+    read::all(reads, workspace, JobRow::read, || {
         let mut sql = jobs();
         sql.push_bind(workspace.uuid());
         sql.push(" and id = any(").push_bind(ids.clone()).push(")");
@@ -123,7 +123,7 @@ fn push_filter(sql: &mut Statement, filter: &JobFilter) {
 /// # Errors
 /// When the database does not answer.
 pub async fn list(
-    pool: &PgPool,
+    reads: &Reads,
     workspace: WorkspaceId,
     list: &ListJobs,
 ) -> Result<Page<JobRow>, sqlx::Error> {
@@ -146,5 +146,5 @@ pub async fn list(
         push_filter(&mut sql, &list.filter);
         sql
     };
-    read::page(pool, &list.page, JobRow::read, rows, count).await
+    read::page(reads, workspace, &list.page, JobRow::read, rows, count).await
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::PgConnection;
-use toolroom_eventlog::RecordedEvent;
+use toolroom_eventlog::{RecordedEvent, database::QUEUE};
 
 use crate::projection::{ApplyError, Projection, Tables};
 
@@ -86,6 +86,8 @@ impl Projection for Queue {
                 "create index {} on {queue} (lease_until) where running",
                 tables.index("queue_running")
             ),
+            // to lock a row that is taken is to be allowed to change it
+            format!("grant select, update on {queue} to {QUEUE}"),
         ]
     }
 

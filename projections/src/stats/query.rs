@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx};
-use sqlx::{PgPool, Row, postgres::PgRow};
+use sqlx::{Row, postgres::PgRow};
 use toolroom_domain::{ToolId, WorkspaceId};
+use toolroom_eventlog::Reads;
 
 use super::latency;
 use crate::read::{self, Statement};
@@ -135,13 +136,13 @@ const COUNTS: &str = "sum(runs)::bigint as runs,
 /// # Errors
 /// When the database does not answer.
 pub async fn buckets(
-    pool: &PgPool,
+    reads: &Reads,
     workspace: WorkspaceId,
     query: &StatsQuery,
 ) -> Result<Vec<StatsBucket>, sqlx::Error> {
     let period = query.period.as_sql();
     let key = query.group_by.column();
-    read::all(pool, StatsBucket::read, || {
+    read::all(reads, workspace, StatsBucket::read, || {
         let mut sql = Statement::new(format!(
             "with counted as (
                  select date_trunc('{period}', hour, 'UTC') as from_time, {key} as key, outcome,
@@ -184,14 +185,14 @@ pub async fn buckets(
 /// # Errors
 /// When the database does not answer.
 pub async fn of_tools(
-    pool: &PgPool,
+    reads: &Reads,
     workspace: WorkspaceId,
     tools: &[ToolId],
     since: Timestamp,
 ) -> Result<Vec<StatsBucket>, sqlx::Error> {
     let ids: Vec<_> = tools.iter().map(|tool| tool.uuid()).collect();
     let key = GroupBy::Tool.column();
-    read::all(pool, StatsBucket::read, || {
+    read::all(reads, workspace, StatsBucket::read, || {
         let mut sql = Statement::new(format!(
             "with counted as (
                  select {key} as key, outcome, latency, min(hour) as first_hour,

@@ -20,7 +20,7 @@ async fn search(
         order,
         page,
     };
-    query::list(app.pool(), WORKSPACE, &search).await.unwrap()
+    query::list(app.reads(), WORKSPACE, &search).await.unwrap()
 }
 
 fn positions(page: &Page<AuditRow>) -> Vec<i64> {
@@ -52,14 +52,14 @@ async fn events_are_listed_both_ways_with_the_link_before_them() {
         (positions(&back), back.has_next, back.total_count),
         (vec![3, 2], true, Some(4))
     );
-    let third = query::event(app.pool(), WORKSPACE, 3)
+    let third = query::event(app.reads(), WORKSPACE, 3)
         .await
         .unwrap()
         .unwrap();
     assert_eq!(third.previous_hash, all.rows[1].event.hash);
     assert_eq!(third.event.event_type, "ToolActivated");
     let other = WorkspaceId::from_uuid(ids::new_uuid());
-    assert!(query::event(app.pool(), other, 3).await.unwrap().is_none());
+    assert!(query::event(app.reads(), other, 3).await.unwrap().is_none());
     app.stop().await;
 }
 

@@ -4,7 +4,7 @@ use toolroom_domain::{
     ToolId, WorkspaceId,
     tool::{Command, DetailsPatch, Kind},
 };
-use toolroom_eventlog::ids;
+use toolroom_eventlog::{history, ids};
 use toolroom_projections::{
     Page, PageRequest,
     catalog::{ListTools, ToolFilter, ToolRow, as_of, query},
@@ -24,7 +24,7 @@ fn revise(details: DetailsPatch) -> Command {
 
 async fn list(app: &App, filter: ToolFilter, page: PageRequest<i32>) -> Page<ToolRow> {
     let list = ListTools { filter, page };
-    query::list(app.pool(), WORKSPACE, &list).await.unwrap()
+    query::list(app.reads(), WORKSPACE, &list).await.unwrap()
 }
 
 async fn names(app: &App, filter: ToolFilter) -> Vec<String> {
@@ -44,7 +44,7 @@ async fn a_tool_is_found_as_its_last_change_left_it() {
     assert!(app.tool(id, revise(renamed)).await);
     app.settled().await;
 
-    let tool = query::by_id(app.pool(), WORKSPACE, id)
+    let tool = query::by_id(app.reads(), WORKSPACE, id)
         .await
         .unwrap()
         .unwrap();
@@ -59,15 +59,17 @@ async fn a_tool_is_found_as_its_last_change_left_it() {
     assert_eq!(tool.last_event, app.sequenced().await);
 
     assert_eq!(
-        query::by_name(app.pool(), WORKSPACE, "say").await.unwrap(),
+        query::by_name(app.reads(), WORKSPACE, "say").await.unwrap(),
         None
     );
-    let by_name = query::by_name(app.pool(), WORKSPACE, "tell").await.unwrap();
+    let by_name = query::by_name(app.reads(), WORKSPACE, "tell")
+        .await
+        .unwrap();
     assert_eq!(by_name.as_ref(), Some(&tool));
-    let by_number = query::by_number(app.pool(), WORKSPACE, 1).await.unwrap();
+    let by_number = query::by_number(app.reads(), WORKSPACE, 1).await.unwrap();
     assert_eq!(by_number.as_ref(), Some(&tool));
     let unknown = ToolId::from_uuid(ids::new_uuid());
-    let found = query::by_ids(app.pool(), WORKSPACE, &[id, unknown])
+    let found = query::by_ids(app.reads(), WORKSPACE, &[id, unknown])
         .await
         .unwrap();
     assert_eq!(found, [tool]);
@@ -96,7 +98,7 @@ async fn every_version_stays_as_it_was_made() {
         after: None,
         with_total: true,
     };
-    let versions = query::versions(app.pool(), WORKSPACE, id, &page)
+    let versions = query::versions(app.reads(), WORKSPACE, id, &page)
         .await
         .unwrap();
     assert_eq!((versions.has_next, versions.total_count), (true, Some(3)));
@@ -106,18 +108,18 @@ async fn every_version_stays_as_it_was_made() {
         after: Some(2),
         ..page
     };
-    let rest = query::versions(app.pool(), WORKSPACE, id, &rest)
+    let rest = query::versions(app.reads(), WORKSPACE, id, &rest)
         .await
         .unwrap();
     assert_eq!((rest.has_next, rest.has_previous), (false, true));
-    let third = query::version(app.pool(), WORKSPACE, id, 3)
+    let third = query::version(app.reads(), WORKSPACE, id, 3)
         .await
         .unwrap()
         .unwrap();
     assert_eq!((third.restored_from, third.changed_at), (Some(1), at(3)));
     assert_eq!(rest.rows, [third]);
     assert_eq!(
-        query::version(app.pool(), WORKSPACE, id, 4).await.unwrap(),
+        query::version(app.reads(), WORKSPACE, id, 4).await.unwrap(),
         None
     );
     app.stop().await;
@@ -131,16 +133,16 @@ async fn a_deleted_tool_is_known_by_its_ids_only_and_frees_its_name() {
     let successor = app.register_with("say", 2, |_| {}).await;
     app.settled().await;
 
-    let deleted = query::by_id(app.pool(), WORKSPACE, id)
+    let deleted = query::by_id(app.reads(), WORKSPACE, id)
         .await
         .unwrap()
         .unwrap();
     assert!(deleted.is_deleted);
     assert_eq!(
-        query::by_number(app.pool(), WORKSPACE, 1).await.unwrap(),
+        query::by_number(app.reads(), WORKSPACE, 1).await.unwrap(),
         Some(deleted)
     );
-    let holder = query::by_name(app.pool(), WORKSPACE, "say")
+    let holder = query::by_name(app.reads(), WORKSPACE, "say")
         .await
         .unwrap()
         .unwrap();
@@ -229,17 +231,17 @@ async fn another_workspace_sees_nothing() {
     let id = app.register("say").await;
     app.settled().await;
     let other = WorkspaceId::from_uuid(ids::new_uuid());
-    let pool = app.pool();
-    assert_eq!(query::by_id(pool, other, id).await.unwrap(), None);
-    assert_eq!(query::by_name(pool, other, "say").await.unwrap(), None);
-    assert_eq!(query::by_number(pool, other, 1).await.unwrap(), None);
-    assert_eq!(query::by_ids(pool, other, &[id]).await.unwrap(), []);
-    assert_eq!(query::version(pool, other, id, 1).await.unwrap(), None);
+    let reads = app.reads();
+    assert_eq!(query::by_id(reads, other, id).await.unwrap(), None);
+    assert_eq!(query::by_name(reads, other, "say").await.unwrap(), None);
+    assert_eq!(query::by_number(reads, other, 1).await.unwrap(), None);
+    assert_eq!(query::by_ids(reads, other, &[id]).await.unwrap(), []);
+    assert_eq!(query::version(reads, other, id, 1).await.unwrap(), None);
     let all = ListTools {
         filter: ToolFilter::default(),
         page: PageRequest::first(10),
     };
-    assert_eq!(query::list(pool, other, &all).await.unwrap().rows, []);
+    assert_eq!(query::list(reads, other, &all).await.unwrap().rows, []);
     app.stop().await;
 }
 
@@ -254,21 +256,15 @@ async fn the_past_folded_from_events_is_what_the_tables_say_now() {
     app.settled().await;
 
     let head = app.sequenced().await;
-    let events = app
-        .log
-        .feed
-        .read_kind(WORKSPACE, "tool", head)
+    let events = history::of_kind(app.reads(), WORKSPACE, "tool", head)
         .await
         .unwrap();
-    let mut now = query::by_ids(app.pool(), WORKSPACE, &[id, gone])
+    let mut now = query::by_ids(app.reads(), WORKSPACE, &[id, gone])
         .await
         .unwrap();
     now.sort_by_key(|row| row.number);
     assert_eq!(as_of(&events).unwrap(), now);
-    let events = app
-        .log
-        .feed
-        .read_kind(WORKSPACE, "tool", before)
+    let events = history::of_kind(app.reads(), WORKSPACE, "tool", before)
         .await
         .unwrap();
     let past = as_of(&events).unwrap();

@@ -27,7 +27,7 @@ async fn list(app: &App, filter: JobFilter) -> Vec<JobRow> {
         filter,
         page: PageRequest::first(10),
     };
-    query::list(app.pool(), WORKSPACE, &list)
+    query::list(app.reads(), WORKSPACE, &list)
         .await
         .unwrap()
         .rows
@@ -44,7 +44,7 @@ async fn a_job_is_told_from_request_to_output() {
         })
         .await;
     app.settled().await;
-    let waiting = query::by_id(app.pool(), WORKSPACE, id)
+    let waiting = query::by_id(app.reads(), WORKSPACE, id)
         .await
         .unwrap()
         .unwrap();
@@ -70,7 +70,7 @@ async fn a_job_is_told_from_request_to_output() {
     };
     assert!(app.job(id, command).await);
     app.settled().await;
-    let running = query::by_id(app.pool(), WORKSPACE, id)
+    let running = query::by_id(app.reads(), WORKSPACE, id)
         .await
         .unwrap()
         .unwrap();
@@ -85,7 +85,7 @@ async fn a_job_is_told_from_request_to_output() {
 
     app.succeed(id, 1_500, at(13)).await;
     app.settled().await;
-    let done = query::by_id(app.pool(), WORKSPACE, id)
+    let done = query::by_id(app.reads(), WORKSPACE, id)
         .await
         .unwrap()
         .unwrap();
@@ -116,7 +116,7 @@ async fn a_retried_job_tells_of_both_attempts() {
     };
     assert!(app.job(id, fail).await);
     app.settled().await;
-    let failed = query::by_id(app.pool(), WORKSPACE, id)
+    let failed = query::by_id(app.reads(), WORKSPACE, id)
         .await
         .unwrap()
         .unwrap();
@@ -137,7 +137,7 @@ async fn a_retried_job_tells_of_both_attempts() {
     );
     app.start_job(id).await;
     app.settled().await;
-    let again = query::by_id(app.pool(), WORKSPACE, id)
+    let again = query::by_id(app.reads(), WORKSPACE, id)
         .await
         .unwrap()
         .unwrap();
@@ -177,7 +177,7 @@ async fn jobs_are_listed_newest_first_and_filtered() {
             filter: JobFilter::default(),
             page: page.clone(),
         };
-        let found = query::list(app.pool(), WORKSPACE, &list).await.unwrap();
+        let found = query::list(app.reads(), WORKSPACE, &list).await.unwrap();
         assert_eq!(found.total_count, Some(3));
         seen.extend(found.rows.iter().map(|job| job.id));
         page.after = found.rows.last().map(JobRow::key);

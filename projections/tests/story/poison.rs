@@ -42,7 +42,8 @@ impl Projection for Notebook {
     fn create(&self, tables: &Tables) -> Vec<String> {
         let notes = tables.table("notes");
         vec![format!(
-            "create table {notes} (id text primary key, seen text not null)"
+            "create table {notes} (
+                 id text primary key, seen text not null, workspace_id text not null)"
         )]
     }
 
@@ -57,13 +58,14 @@ impl Projection for Notebook {
                 sqlx::query("select 1 / 0").execute(&mut *tx).await?;
             }
             let sql = format!(
-                "insert into {} as n values ($1, $2)
+                "insert into {} as n values ($1, $2, $3)
                  on conflict (id) do update set seen = n.seen || ' ' || excluded.seen",
                 tables.table("notes")
             );
             sqlx::query(&sql)
                 .bind(&event.aggregate_id)
                 .bind(event.sequence.to_string())
+                .bind(&event.workspace_id)
                 .execute(&mut *tx)
                 .await?;
         }
@@ -108,7 +110,7 @@ async fn a_poisonous_event_holds_its_own_aggregate_back_and_no_other() {
     assert_eq!(notes(&app, healthy).await, "1");
     assert_eq!(state(&app).await, ProjectionState::Poisoned);
     let id = sick.to_string();
-    let holds = app.reader().holds_back("notebook", "tool", &id);
+    let holds = app.reader().holds_back(WORKSPACE, "notebook", "tool", &id);
     assert!(holds.await.unwrap());
 
     let letters = app
@@ -212,12 +214,12 @@ async fn a_retry_makes_do_with_one_connection() {
     // Another node, which has not seen the events: it reads them from the database.
     let mut elsewhere = app.log.clone();
     elsewhere.database = Database::connect_lazy(app.log.database.owner_options().clone());
-    elsewhere.feed = Feed::new(elsewhere.database.derived_pool().clone());
+    elsewhere.feed = Feed::new(elsewhere.database.projector_pool().clone());
     let notebook: Arc<dyn Projection> = Arc::new(Notebook { broken });
     let reader = Reader::new(&elsewhere, vec![notebook]);
     let page = PageRequest::first(1);
     let letters = reader.dead_letters(WORKSPACE, &page).await.unwrap();
-    let pool = elsewhere.database.derived_pool();
+    let pool = elsewhere.database.projector_pool();
     let mut taken = Vec::new();
     for _ in 1..pool.options().get_max_connections() {
         taken.push(pool.acquire().await.unwrap());
@@ -226,8 +228,7 @@ async fn a_retry_makes_do_with_one_connection() {
     retried.await.unwrap();
     assert_eq!(notes(&app, sick).await, "1 2");
     drop(taken);
-    elsewhere.database.pool().close().await;
-    pool.close().await;
+    elsewhere.database.close().await;
     app.stop().await;
 }
 

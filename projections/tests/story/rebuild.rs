@@ -154,7 +154,7 @@ async fn readers_and_writers_notice_nothing_of_a_rebuild() {
             },
         };
         while !over.load(Ordering::SeqCst) {
-            let page = query::list(app.pool(), WORKSPACE, &list).await.unwrap();
+            let page = query::list(app.reads(), WORKSPACE, &list).await.unwrap();
             assert!(page.total_count >= Some(2_001), "{:?}", page.total_count);
             assert_eq!(page.rows.len(), 20);
             reads.fetch_add(1, Ordering::SeqCst);
@@ -174,7 +174,7 @@ async fn readers_and_writers_notice_nothing_of_a_rebuild() {
                     .await
                     .unwrap()
             );
-            let found = query::by_id(app.pool(), WORKSPACE, id).await.unwrap();
+            let found = query::by_id(app.reads(), WORKSPACE, id).await.unwrap();
             assert!(
                 found.is_some(),
                 "{name} is not in the catalogue after its wait"
@@ -314,7 +314,7 @@ async fn a_new_version_rebuilds_by_itself_and_an_old_one_stands_back() {
     let row: (i32, bool) = sqlx::query_as(sql).fetch_one(&app.owner).await.unwrap();
     assert_eq!(row, (7, false));
     // What the old binary reads is still there for it to read.
-    let read = query::by_id(app.pool(), WORKSPACE, tool)
+    let read = query::by_id(app.reads(), WORKSPACE, tool)
         .await
         .unwrap()
         .unwrap();
@@ -348,7 +348,7 @@ async fn a_projection_whose_tables_were_dropped_comes_back_from_the_log() {
             .unwrap()
     );
     assert!(
-        query::by_id(app.pool(), WORKSPACE, tool)
+        query::by_id(app.reads(), WORKSPACE, tool)
             .await
             .unwrap()
             .is_some()

@@ -14,7 +14,9 @@ async fn buckets(app: &App, period: Period, group_by: GroupBy) -> Vec<StatsBucke
         from: None,
         to: None,
     };
-    query::buckets(app.pool(), WORKSPACE, &query).await.unwrap()
+    query::buckets(app.reads(), WORKSPACE, &query)
+        .await
+        .unwrap()
 }
 
 fn time(text: &str) -> Timestamp {
@@ -83,7 +85,7 @@ async fn runs_are_counted_by_hour_with_their_latencies() {
         from: Some(time("2026-03-15T00:00:00Z")),
         to: Some(time("2026-04-02T00:00:00Z")),
     };
-    let weeks = query::buckets(app.pool(), WORKSPACE, &only).await.unwrap();
+    let weeks = query::buckets(app.reads(), WORKSPACE, &only).await.unwrap();
     assert_eq!(weeks.len(), 1);
     assert_eq!(
         (weeks[0].from, weeks[0].key.as_str()),

@@ -13,7 +13,7 @@ use toolroom_domain::{
     tool::{self, Definition, Details, Kind, NativeConfig, Tool, ToolConfig},
 };
 use toolroom_eventlog::{
-    CommandContext, Database, EventLog,
+    CommandContext, Database, EventLog, Reads,
     command::Target,
     ids,
     log::{Options, Tasks},
@@ -115,8 +115,8 @@ impl App {
         &self.node.as_ref().expect("a node runs").reader
     }
 
-    pub fn pool(&self) -> &PgPool {
-        self.log.database.pool()
+    pub fn reads(&self) -> &Reads {
+        self.log.database.reads()
     }
 
     pub async fn stop(mut self) {
@@ -152,7 +152,7 @@ impl App {
     /// Waits until all that was appended has a position, and gives the last one.
     pub async fn sequenced(&self) -> i64 {
         let last: Option<i64> = sqlx::query_scalar("select max(global_seq) from events")
-            .fetch_one(self.pool())
+            .fetch_one(&self.owner)
             .await
             .unwrap();
         match last {

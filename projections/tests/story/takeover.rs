@@ -45,7 +45,7 @@ async fn another_node_goes_on_when_one_stops_or_dies() {
         .unwrap();
     app.settled_on(&heir.reader).await;
     assert_eq!(holder().await, "heir");
-    let found = query::by_ids(app.pool(), WORKSPACE, &[a, b, c])
+    let found = query::by_ids(app.reads(), WORKSPACE, &[a, b, c])
         .await
         .unwrap();
     assert_eq!(found.len(), 3);
@@ -94,7 +94,7 @@ async fn a_node_that_is_fenced_off_or_cut_off_counts_nothing_twice() {
         from: None,
         to: None,
     };
-    let stats = toolroom_projections::stats::query::buckets(app.pool(), WORKSPACE, &all).await;
+    let stats = toolroom_projections::stats::query::buckets(app.reads(), WORKSPACE, &all).await;
     assert_eq!(stats.unwrap()[0].succeeded, RUNS as i64);
     app.stop().await;
 }

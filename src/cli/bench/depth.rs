@@ -86,7 +86,7 @@ async fn measure(
     let begun = Instant::now();
     let mut sequenced = 0;
     while begun.elapsed() < time {
-        let step = sequencer::step(log.log.database.derived_pool(), STEP_EVENTS).await?;
+        let step = sequencer::step(log.log.database.sequencer_pool(), STEP_EVENTS).await?;
         sequenced += step.events.len();
         if !step.more {
             break;

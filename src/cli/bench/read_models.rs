@@ -276,7 +276,7 @@ async fn sequence(log: &EventLog) -> anyhow::Result<f64> {
     let mut progress = output::progress("read-models: put into order up to position");
     let begun = Instant::now();
     loop {
-        let step = sequencer::step(log.database.derived_pool(), STEP_EVENTS).await?;
+        let step = sequencer::step(log.database.sequencer_pool(), STEP_EVENTS).await?;
         progress(step.position);
         if step.events.is_empty() {
             return Ok(step.position as f64 / begun.elapsed().as_secs_f64());

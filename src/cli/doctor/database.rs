@@ -1,7 +1,11 @@
 //! What the database tells.
 
 use sqlx::{PgPool, Row as _};
-use toolroom_eventlog::{Vault, database::APP_ROLE, rights};
+use toolroom_eventlog::{
+    Vault,
+    database::{COMMITTER, PROJECTOR, READER, ROLES},
+    rights,
+};
 
 use super::Findings;
 use crate::{config::Config, database::Access, master_key};
@@ -47,7 +51,7 @@ async fn look_closer(
     if !migrations(pool, findings).await? {
         return Ok(());
     }
-    role(pool, findings).await?;
+    roles(pool, findings).await?;
     cluster(pool, findings).await?;
     horizon(pool, findings).await?;
     followers(pool, findings).await?;
@@ -161,45 +165,92 @@ async fn migrations(pool: &PgPool, findings: &mut Findings) -> Result<bool, sqlx
     }
 }
 
-async fn role(pool: &PgPool, findings: &mut Findings) -> Result<(), sqlx::Error> {
+async fn roles(pool: &PgPool, findings: &mut Findings) -> Result<(), sqlx::Error> {
     let row = sqlx::query(
-        "select has_table_privilege($1, 'events', 'select, insert') as may_append,
-                has_table_privilege($1, 'events', 'update') or has_table_privilege($1, 'events', 'delete')
-                    or has_table_privilege($1, 'events', 'truncate') as may_change,
-                has_schema_privilege($1, 'projections', 'create') as may_project,
+        "select has_table_privilege($2, 'events', 'select, insert')
+                    and has_table_privilege($1, 'events', 'select')
+                    and has_schema_privilege($3, 'projections', 'create') as may_work,
+                (select string_agg(r.rolname, ', ' order by r.rolname) from pg_roles r
+                 where r.rolname = any($4)
+                   and (has_table_privilege(r.oid, 'events', 'update')
+                        or has_table_privilege(r.oid, 'events', 'delete')
+                        or has_table_privilege(r.oid, 'events', 'truncate'))) as changers,
+                (select string_agg(r.rolname, ', ' order by r.rolname) from pg_roles r
+                 where r.rolname = any($4) and (r.rolsuper or r.rolbypassrls)) as unbounded,
+                (select string_agg(format('%I', g.rolname), ', ' order by g.rolname)
+                 from pg_auth_members m
+                 join pg_roles r on r.oid = m.member
+                 join pg_roles g on g.oid = m.roleid
+                 where r.rolname = $1) as granted_to_reader,
+                (select string_agg(c.oid::regclass::text, ', ' order by c.oid) from pg_class c
+                 where c.relkind in ('r', 'p')
+                   and c.relnamespace in ('public'::regnamespace, 'projections'::regnamespace)
+                   and has_table_privilege($1, c.oid, 'select')
+                   and not (c.relrowsecurity and c.relforcerowsecurity)) as open_tables,
                 (select count(*) from pg_trigger
                  where tgrelid in ('events'::regclass, 'event_log'::regclass)
                    and not tgisinternal and tgenabled = 'O') as guards",
     )
-    .bind(APP_ROLE)
+    .bind(READER)
+    .bind(COMMITTER)
+    .bind(PROJECTOR)
+    .bind(ROLES.as_slice())
     .fetch_one(pool)
     .await?;
     let mut sound = true;
-    let mut check = |holds: bool, words: &str, mend: &str| {
-        if !holds {
-            sound = false;
-            findings.fault("roles", words, mend);
-        }
+    let mut fault = |words: String, mend: String| {
+        sound = false;
+        findings.fault("roles", words, mend);
     };
-    check(
-        row.get::<bool, _>("may_append") && row.get::<bool, _>("may_project"),
-        "toolroom_app lacks rights that the migrations gave it",
-        "grant select, insert on events, event_log to toolroom_app; grant usage, create on schema projections to toolroom_app;",
-    );
-    check(
-        !row.get::<bool, _>("may_change"),
-        "toolroom_app may change the log",
-        "revoke update, delete, truncate on events from toolroom_app;",
-    );
-    check(
-        row.get::<i64, _>("guards") == 4,
-        "the triggers that keep the log append-only are off",
-        "alter table events enable trigger user; alter table event_log enable trigger user; and then `toolroom verify`",
-    );
+    if !row.get::<bool, _>("may_work") {
+        fault(
+            "the server's roles lack rights that the migrations gave them".to_owned(),
+            format!(
+                "grant select, insert on events to {COMMITTER}; grant select on events to {READER}; alter schema projections owner to {PROJECTOR};"
+            ),
+        );
+    }
+    let told = |column: &str| row.get::<Option<String>, _>(column);
+    if let Some(roles) = told("changers") {
+        fault(
+            format!("{roles} may change the log"),
+            format!("revoke update, delete, truncate on events from {roles};"),
+        );
+    }
+    if let Some(roles) = told("unbounded") {
+        let mend: Vec<_> = roles
+            .split(", ")
+            .map(|role| format!("alter role {role} nosuperuser nobypassrls;"))
+            .collect();
+        fault(
+            format!("{roles} may see every workspace's rows, whatever the policies say"),
+            mend.join(" "),
+        );
+    }
+    if let Some(granted) = told("granted_to_reader") {
+        fault(
+            format!("{READER} has the rights of {granted}, and so may see more than one workspace"),
+            format!("revoke {granted} from {READER};"),
+        );
+    }
+    if let Some(tables) = told("open_tables") {
+        fault(
+            format!("{READER} may read all rows of {tables}: row-level security is off"),
+            format!(
+                "for each of them: alter table … enable row level security, force row level security; if it has no policies, revoke select on it from {READER}"
+            ),
+        );
+    }
+    if row.get::<i64, _>("guards") != 4 {
+        fault(
+            "the triggers that keep the log append-only are off".to_owned(),
+            "alter table events enable trigger user; alter table event_log enable trigger user; and then `toolroom verify`".to_owned(),
+        );
+    }
     if sound {
         findings.good(
             "roles",
-            "the server may append to the log and not change it",
+            "the log may be appended to and not changed, and requests see one workspace each",
         );
     }
     Ok(())

@@ -48,9 +48,9 @@ impl PageTools {
     }
 
     async fn get(&self, state: &AppState, job: &JobView) -> Result<Option<ToolRow>, ApiError> {
-        let pool = state.log.database.pool();
+        let reads = state.log.database.reads();
         let rows = self.rows.get_or_try_init(async || {
-            let rows = catalog::query::by_ids(pool, job.workspace, &self.ids).await?;
+            let rows = catalog::query::by_ids(reads, job.workspace, &self.ids).await?;
             Ok::<_, ApiError>(rows.into_iter().map(|row| (row.id, row)).collect())
         });
         Ok(rows.await?.get(&job.tool.id).cloned())

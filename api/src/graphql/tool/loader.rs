@@ -41,8 +41,8 @@ impl Loader<ToolKey> for ToolLoader {
     async fn load(&self, keys: &[ToolKey]) -> Result<HashMap<ToolKey, ToolRow>, ApiError> {
         let mut found = HashMap::with_capacity(keys.len());
         for (workspace, tools) in by_workspace(keys.iter().copied()) {
-            let pool = self.0.log.database.pool();
-            for row in catalog::query::by_ids(pool, workspace, &tools).await? {
+            let reads = self.0.log.database.reads();
+            for row in catalog::query::by_ids(reads, workspace, &tools).await? {
                 found.insert(ToolKey(workspace, row.id), row);
             }
         }
@@ -62,8 +62,8 @@ impl Loader<RecentRuns> for ToolLoader {
         let since = now.checked_sub(HEALTH_WINDOW).unwrap_or(now);
         let mut found = HashMap::with_capacity(keys.len());
         for (workspace, tools) in by_workspace(keys.iter().map(|key| key.0)) {
-            let pool = self.0.log.database.pool();
-            for bucket in stats::query::of_tools(pool, workspace, &tools, since).await? {
+            let reads = self.0.log.database.reads();
+            for bucket in stats::query::of_tools(reads, workspace, &tools, since).await? {
                 if let Ok(tool) = bucket.key.parse() {
                     found.insert(RecentRuns(ToolKey(workspace, tool)), bucket);
                 }
