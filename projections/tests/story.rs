@@ -6,6 +6,8 @@
 mod audit;
 #[path = "story/catalog.rs"]
 mod catalog;
+#[path = "story/isolation.rs"]
+mod isolation;
 #[path = "story/jobs.rs"]
 mod jobs;
 #[path = "story/poison.rs"]
