@@ -1,9 +1,18 @@
 //! A database of one's own, whose role is no superuser.
 
-use sqlx::{ConnectOptions as _, Executor as _};
+use std::path::Path;
+
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection, migrate::Migrator};
 use toolroom_eventlog::testing::TestCluster;
 
-use crate::support::{Operator, Ran};
+use crate::support::{Operator, PATIENCE, Ran};
+
+/// Something to be kept and shown.
+const EVENT: &str = r#"
+    insert into events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata)
+    values ('probe', gen_random_uuid(), 1, 'Probed', '1.0', '{}',
+            '{"workspace_id":"ws_00000000000000000000000000000001","actor":"system:test",
+              "command_id":"c","correlation_id":"c"}')"#;
 
 /// What an administrator does, and an operator whose connections have this role.
 struct Own {
@@ -37,16 +46,48 @@ impl Own {
         connection.execute(sql).await.unwrap();
     }
 
-    /// Migrates, serves, backs up: all that a database is asked for.
+    async fn login(&self) -> PgConnection {
+        PgConnection::connect(self.operator.database_url())
+            .await
+            .unwrap()
+    }
+
+    /// Migrates, serves, backs up: all that a database is asked for. The role sees all that is in
+    /// it, though the policies hold for it too.
     async fn works(&self) {
         self.operator.run(&["migrate"]).await.succeeds();
+        let mut login = self.login().await;
+        login.execute(EVENT).await.unwrap();
         let server = self.operator.serve().await;
+        let sequenced = async {
+            let head = "select position from sequencer_state";
+            while sqlx::query_scalar::<_, i64>(head)
+                .fetch_one(&mut login)
+                .await
+                .unwrap()
+                < 1
+            {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, sequenced).await.unwrap();
         let looked = self.operator.run(&["doctor"]).await.succeeds();
         assert!(looked.out().contains("nothing to mend"), "{looked:?}");
         server.stop().await;
         self.operator.run(&["rebuild", "all"]).await.succeeds();
         self.operator.run(&["backup", "backup"]).await.succeeds();
-        self.operator.run(&["verify"]).await.succeeds();
+        self.shows_the_event(&self.operator).await;
+        login.close().await.unwrap();
+    }
+
+    /// That nothing is hidden from who proves and exports the log.
+    async fn shows_the_event(&self, operator: &Operator) {
+        let verified = operator.run(&["verify"]).await.succeeds();
+        assert!(verified.out().contains("1:"), "{verified:?}");
+        for command in [&["replay", "--sealed"][..], &["export"]] {
+            let shown = operator.run(command).await.succeeds();
+            assert!(shown.out().contains("Probed"), "{shown:?}");
+        }
     }
 }
 
@@ -81,6 +122,7 @@ async fn a_role_that_may_create_roles_needs_nothing_more() {
         .run(&["restore", backup.to_str().unwrap()])
         .await
         .succeeds();
+    own.shows_the_event(&restored).await;
 }
 
 #[tokio::test]
@@ -158,4 +200,50 @@ async fn a_role_that_was_not_granted_is_told_so() {
     assert_eq!(prescribed(&looked), "grant tools to other;");
     own.administrator("own", &prescribed(&looked)).await;
     other.run(&["migrate"]).await.succeeds();
+}
+
+#[tokio::test]
+async fn a_database_of_the_one_former_role_is_taken_over_with_its_read_models() {
+    let own = Own::new(
+        "tools",
+        &[
+            "create role tools login createrole",
+            "create database own owner tools",
+        ],
+    )
+    .await;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    let mut former = Migrator::new(folder).await.unwrap();
+    former.migrations.to_mut().retain(|m| m.version < 7);
+    let mut login = own.login().await;
+    former.run(&mut login).await.unwrap();
+    login
+        .execute(
+            "set role toolroom_app;
+             create table projections.notes (workspace_id uuid not null);
+             create table projections.queue__g7 (workspace_id text not null);
+             reset role",
+        )
+        .await
+        .unwrap();
+    own.works().await;
+    let taken_over: Vec<String> = sqlx::query_scalar(
+        "select concat_ws(' ', c.relname, c.relowner::regrole, c.relrowsecurity,
+                          c.relforcerowsecurity,
+                          has_table_privilege('toolroom_reader', c.oid, 'select'),
+                          has_table_privilege('toolroom_queue', c.oid, 'update'),
+                          has_table_privilege('toolroom_app', c.oid, 'select'))
+         from pg_class c where c.relname in ('notes', 'queue__g7') order by 1",
+    )
+    .fetch_all(&mut login)
+    .await
+    .unwrap();
+    assert_eq!(
+        taken_over,
+        [
+            "notes toolroom_projector t t t f f",
+            "queue__g7 toolroom_projector t t t t f"
+        ]
+    );
+    login.close().await.unwrap();
 }
