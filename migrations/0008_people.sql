@@ -27,5 +27,12 @@ create table invitation_tokens (
     expires_at    timestamptz not null
 );
 
-grant select, insert, update on key_hashes to toolroom_app;
-grant select, insert, delete on invitation_tokens to toolroom_app;
+call isolate('key_hashes');
+call isolate('invitation_tokens');
+
+grant select, insert, update on key_hashes to toolroom_committer;
+grant select, insert, delete on invitation_tokens to toolroom_committer;
+-- Whoever recognises callers cannot make a key, nor one worth more.
+grant select, update (last_used_at) on key_hashes to toolroom_authenticator;
+grant select on invitation_tokens to toolroom_authenticator;
+grant select (workspace_id, key_id, last_used_at) on key_hashes to toolroom_reader;

@@ -50,7 +50,7 @@ impl Authenticator {
         let hash_key = HashKey::new(&log.vault.server_key(ServerKey::ApiKeyHash).await?);
         Ok(Self {
             options,
-            keys: Keys::new(log.database.pool().clone(), hash_key),
+            keys: Keys::new(log.database.authenticator_pool().clone(), hash_key),
             workspaces: Workspaces::new(log.bus.clone()),
             clock,
         })

@@ -249,6 +249,7 @@ async fn what_is_not_all_of_one_workspace_is_not_appended() {
         }],
         claims: Vec::new(),
         record: None,
+        side: Vec::new(),
     };
     let (own, foreign) = (workspace(1), workspace(2));
     for metadata in [
