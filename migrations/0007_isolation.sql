@@ -121,24 +121,28 @@ $$;
 
 -- The links of the chain before some positions, whosever they are: to prove an event is to show
 -- the hash before its own. A digest tells nothing of what it is the digest of.
+-- In PL/pgSQL, which keeps its plans: planning them anew would cost more than the look-ups.
 create function hashes_before(positions bigint[]) returns table ("position" bigint, hash bytea)
-language sql stable security definer set search_path = pg_catalog, pg_temp rows 50
-begin atomic
-    select l.position + 1, l.hash
-    from public.event_log l
-    where l.position in (select unnest(positions) - 1);
-end;
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp rows 50 as $$
+begin
+    return query
+        select wanted, l.hash
+        from unnest(positions) as wanted
+        join public.event_log l on l.position = wanted - 1;
+end
+$$;
 
 -- The last position before a moment: 0 before the first. Asked of one workspace's events alone, it
 -- would be searched for among all others'.
 create function position_before(moment timestamptz) returns bigint
-language sql stable security definer set search_path = pg_catalog, pg_temp
-begin atomic
-    select coalesce(
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    return coalesce(
         (select l.position from public.event_log l where l.time < moment
          order by l.time desc, l.position desc limit 1),
         0);
-end;
+end
+$$;
 
 revoke execute on function hashes_before, position_before from public;
 grant execute on function hashes_before, position_before to toolroom_reader;

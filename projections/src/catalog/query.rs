@@ -42,7 +42,13 @@ fn tools() -> Statement {
                 t.tags::text as tags, t.kind, t.is_active, t.is_deleted, t.version, t.created_by,
                 t.created_at, t.updated_at, t.last_event, v.definition::text as definition
          from projections.tools t
-         join projections.tool_versions v on v.tool_id = t.id and v.version = t.version
+         -- The limit keeps this a look-up by the whole key. The policies restrict both tables to
+         -- the workspace, from which the planner would conclude that hardly any rows meet.
+         cross join lateral (
+             select definition from projections.tool_versions
+             where tool_id = t.id and version = t.version
+             limit 1
+         ) v
          where t.workspace_id = ",
     )
 }
