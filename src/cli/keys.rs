@@ -1,5 +1,7 @@
-//! `toolroom keys`: API keys of a workspace, made, listed and revoked on a server.
+//! `toolroom keys`: API keys of a workspace, made, listed and revoked on a server; or, where all
+//! were lost, made on its database.
 
+mod direct;
 mod expiry;
 
 use std::process::ExitCode;
@@ -18,6 +20,7 @@ use super::{
     output::{self, moment, plain},
     remote::{self, Environment, Remote},
 };
+use crate::config::Config;
 
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
@@ -52,6 +55,13 @@ struct Create {
     /// When it ends by itself: after a time such as 90d, or at a date or time (UTC).
     #[arg(long, value_name = "DURATION|DATE", value_parser = str::parse::<Expiry>)]
     expires: Option<Expiry>,
+    /// Make it on the database itself, in the workspace `default`: for whoever has the database and
+    /// the master key, and no key any more.
+    #[arg(long)]
+    direct: bool,
+    /// Let its holder run the server: do everything in every workspace.
+    #[arg(long, requires = "direct")]
+    operator: bool,
 }
 
 /// A key as the server tells of it.
@@ -98,49 +108,62 @@ const REVOKE: &str = "mutation RevokeApiKey($id: ID!) {
 ///
 /// # Errors
 /// When the server cannot be reached or refuses.
-pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+pub async fn run(config: &Config, arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { remote, command } = arguments;
-    let client = remote.client(&Environment::of_process())?;
+    let client = || remote.client(&Environment::of_process());
     match command {
-        Command::Create(create) => make(&client, &create, remote.json).await?,
-        Command::List => list(&client, remote.json).await?,
-        Command::Revoke { id } => revoke(&client, id, remote.json).await?,
+        Command::Create(create) => {
+            let expires_at = create.expires.map(|expiry| expiry.after(SystemClock.now()));
+            let expires_at = expires_at.transpose()?;
+            let created = match create.direct {
+                true if remote.names_a_server() => {
+                    bail!("--direct asks no server: leave --server, --workspace and --insecure out")
+                }
+                true => direct::make(config, &create, expires_at).await?,
+                false => ask(&client()?, &create, expires_at).await?,
+            };
+            tell(&created, create.operator, remote.json)?;
+        }
+        Command::List => list(&client()?, remote.json).await?,
+        Command::Revoke { id } => revoke(&client()?, id, remote.json).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn make(client: &Client, create: &Create, as_json: bool) -> anyhow::Result<()> {
-    let now = SystemClock.now();
-    let expires_at = create.expires.as_ref().map(|expiry| expiry.after(now));
+async fn ask(
+    client: &Client,
+    create: &Create,
+    expires_at: Option<Timestamp>,
+) -> anyhow::Result<CreatedApiKey> {
     let variables = json!({
         "name": create.name,
         "role": create.role,
-        "expiresAt": expires_at.transpose()?,
+        "expiresAt": expires_at,
     });
-    let created: CreatedApiKey = client.ask(CREATE, variables).await?;
+    client.ask(CREATE, variables).await
+}
+
+/// Prints a new key alone on standard output, and on standard error what it is.
+fn tell(created: &CreatedApiKey, operator: bool, as_json: bool) -> anyhow::Result<()> {
     let ApiKey { id, name, .. } = &created.api_key;
+    let revoke = format!("revoke it with `toolroom keys revoke {id}`");
     let Some(secret) = &created.secret else {
-        bail!(
-            "the server made the key {id}, but did not tell it: revoke it with `toolroom keys revoke {id}`"
-        );
+        bail!("the server made the key {id}, but did not tell it: {revoke}");
     };
     let printed = match as_json {
-        true => output::json(&created),
+        true => output::json(created),
         false => output::line(secret),
     };
-    printed.with_context(|| {
-        format!(
-            "the key could not be written and is lost: revoke it with `toolroom keys revoke {id}`"
-        )
-    })?;
+    printed.with_context(|| format!("the key could not be written and is lost: {revoke}"))?;
     let ends = match created.api_key.expires_at {
         Some(at) => format!("ends {}", moment(at)),
         None => "never ends by itself".to_owned(),
     };
     output::say(format_args!(
-        "made the key {} ({id}), {}, which {ends}; it is not shown again",
+        "made the key {} ({id}), {}{}, which {ends}; it is not shown again",
         plain(name),
-        plain(&created.api_key.role)
+        plain(&created.api_key.role),
+        if operator { " and operator" } else { "" },
     ));
     Ok(())
 }

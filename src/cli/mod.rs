@@ -165,7 +165,7 @@ impl Cli {
             Command::Login(arguments) => login::login(arguments).await,
             Command::Logout(arguments) => login::logout(&arguments),
             Command::Whoami(remote) => login::whoami(&remote).await,
-            Command::Keys(arguments) => keys::run(arguments).await,
+            Command::Keys(arguments) => keys::run(&config, arguments).await,
             Command::Workspaces(arguments) => workspaces::run(arguments).await,
             Command::Doctor => doctor::run(&config).await,
             Command::Config {

@@ -122,6 +122,11 @@ impl Place {
 }
 
 impl Remote {
+    /// Whether it was said which server is meant, or how to reach it.
+    pub fn names_a_server(&self) -> bool {
+        self.place.server.is_some() || self.place.insecure || self.workspace.is_some()
+    }
+
     /// The server that is meant, what to show it, and the workspace to select there.
     ///
     /// # Errors

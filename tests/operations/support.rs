@@ -116,13 +116,13 @@ impl Operator {
             let mut seen = Vec::new();
             while let Ok(Some(line)) = lines.next_line().await {
                 if line.contains(awaited) {
-                    return;
+                    return line;
                 }
                 seen.push(line);
             }
             panic!("{arguments:?} ended: {seen:#?}");
         };
-        tokio::time::timeout(PATIENCE, listening)
+        let said = tokio::time::timeout(PATIENCE, listening)
             .await
             .expect("the command says so");
         let words = tokio::spawn(async move {
@@ -132,7 +132,11 @@ impl Operator {
             }
             words
         });
-        Serving { process, words }
+        Serving {
+            process,
+            said,
+            words,
+        }
     }
 
     /// The log of the running server, to send commands to.
@@ -195,10 +199,18 @@ impl Ran {
 /// A server process, or a benchmark; killed when dropped.
 pub struct Serving {
     process: Child,
+    /// The line for which its start waited.
+    said: String,
     words: tokio::task::JoinHandle<Vec<String>>,
 }
 
 impl Serving {
+    /// Where the server listens.
+    pub fn url(&self) -> String {
+        let said: serde_json::Value = serde_json::from_str(&self.said).expect("lines are JSON");
+        said["url"].as_str().expect("it tells where").to_owned()
+    }
+
     pub fn signal(&self, signal: Signal) {
         let id = self.process.id().expect("the process runs");
         kill(Pid::from_raw(i32::try_from(id).unwrap()), signal).expect("it can be signalled");

@@ -2,6 +2,7 @@
 
 mod keys;
 mod login;
+mod real;
 mod refusals;
 mod stand_in;
 mod workspaces;
