@@ -35,8 +35,9 @@ const DEFAULT_LISTEN: ([u8; 4], u16) = ([127, 0, 0, 1], 8000);
 const DEFAULT_DATA_DIR: &str = "toolroom-data";
 
 /// The driver warns of every connection that a restart of the database breaks, and the parts that
-/// used them say so too; slow statements stay.
-const DEFAULT_LOG_FILTER: &str = "info,sqlx=error,sqlx::query=warn";
+/// used them say so too; slow statements stay. Of a certificate that counts for nothing the caller is
+/// told, who may be anybody's tool: it is no error of ours.
+const DEFAULT_LOG_FILTER: &str = "info,sqlx=error,sqlx::query=warn,rustls_platform_verifier=off";
 
 /// Beyond two cores' worth of connections a database only gets slower; the rest wait their turn.
 const DEFAULT_CONNECTIONS: u64 = 10;

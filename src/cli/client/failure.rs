@@ -63,7 +63,8 @@ pub enum Failure {
     },
     /// What answers is something else.
     #[error(
-        "{server} answered {status}, and not as Toolroom does: is there a Toolroom server at this address?"
+        "{server} answered {status}, and not as Toolroom does: {}",
+        how_to_find(server)
     )]
     Foreign {
         /// Who was called.
@@ -98,6 +99,15 @@ fn how_to_reach(server: &ServerUrl) -> &'static str {
             "start a server with `toolroom serve`, or name another with --server or TOOLROOM_SERVER"
         }
         false => "is the address right, and does a server run there?",
+    }
+}
+
+fn how_to_find(server: &ServerUrl) -> &'static str {
+    match server.is_encrypted() {
+        true => "is there a Toolroom server at this address?",
+        false => {
+            "is there a Toolroom server at this address, and if it speaks TLS, is it to be named with https://?"
+        }
     }
 }
 

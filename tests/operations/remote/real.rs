@@ -1,5 +1,8 @@
 //! Against a real server that asks everybody for a credential.
 
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
 
 use super::{KEY, fed, ran};
@@ -43,6 +46,20 @@ async fn refused(server: &Serving, key: &str, query: &str) -> Option<String> {
     Some(code.as_str().expect("a text").to_owned())
 }
 
+/// Gives the operator's server a certificate that only who has it trusts; says where it is.
+fn certify(operator: &Operator) -> PathBuf {
+    let issued = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let (certificate, key) = (operator.path("certificate.pem"), operator.path("key.pem"));
+    std::fs::write(&certificate, issued.cert.pem()).unwrap();
+    std::fs::write(&key, issued.signing_key.serialize_pem()).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let settings = "[tls]\ncertificate = \"certificate.pem\"\nkey = \"key.pem\"\n";
+    let file = operator.path("toolroom.toml");
+    let strict = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(file, strict + settings).unwrap();
+    certificate
+}
+
 fn told(ran: &Ran) -> Value {
     serde_json::from_str(&ran.out()).unwrap_or_else(|error| panic!("{error}: {ran:?}"))
 }
@@ -76,6 +93,38 @@ async fn the_first_key_opens_the_server_that_nobody_else_gets_into() {
     assert_eq!(viewer["authenticatedBy"], "api_key");
     assert_eq!(viewer["role"], "OWNER");
     assert_eq!(viewer["workspace"]["name"], "default");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn over_tls_the_server_shows_who_it_is_before_it_sees_the_key() {
+    let operator = strict();
+    let certificate = certify(&operator);
+    let server = operator.serve().await;
+    let url = server.url();
+    let login = ["login", "--server", &url, "--key-file", "first.key"];
+    let stranger = ran(&mut operator.client(&login)).await;
+    assert_eq!(stranger.code(), 1);
+    let words = stranger.words();
+    assert!(
+        words.contains("UnknownIssuer") && words.contains("SSL_CERT_FILE"),
+        "{words}"
+    );
+    assert_eq!(words.lines().count(), 1, "it is told once: {words}");
+
+    let mut login = operator.client(&login);
+    ran(login.env("SSL_CERT_FILE", &certificate))
+        .await
+        .succeeds();
+    let mut whoami = operator.client(&["whoami", "--json"]);
+    let known = ran(whoami.env("SSL_CERT_FILE", &certificate))
+        .await
+        .succeeds();
+    assert_eq!(told(&known)["authenticatedBy"], "api_key");
+
+    let plain = url.replace("https://", "http://");
+    let plain = ran(&mut operator.client(&["whoami", "--server", &plain])).await;
+    assert!(plain.words().contains("named with https://"), "{plain:?}");
     server.stop().await;
 }
 
