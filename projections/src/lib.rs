@@ -7,12 +7,14 @@
 
 use std::sync::Arc;
 
+pub mod api_keys;
 pub mod audit;
 pub mod catalog;
 mod dead_letter;
 mod follower;
 mod generation;
 pub mod jobs;
+pub mod members;
 pub mod page;
 pub mod projection;
 pub mod queue;
@@ -22,6 +24,7 @@ mod rebuild;
 mod request;
 mod runner;
 pub mod stats;
+pub mod workspaces;
 
 pub use dead_letter::{DeadLetter, RetryError};
 pub use page::{Page, PageRequest};
@@ -37,5 +40,8 @@ pub fn all() -> Vec<Arc<dyn Projection>> {
         Arc::new(jobs::Jobs),
         Arc::new(audit::Audit),
         Arc::new(stats::Stats),
+        Arc::new(workspaces::Workspaces),
+        Arc::new(members::Members),
+        Arc::new(api_keys::ApiKeys),
     ]
 }

@@ -1,7 +1,7 @@
 //! How queries are sent: so that a reader survives the swap of a rebuilt table.
 
 use serde::de::DeserializeOwned;
-use sqlx::{Connection, Postgres, QueryBuilder, Row, postgres::PgRow};
+use sqlx::{Connection, PgConnection, PgPool, Postgres, QueryBuilder, Row, postgres::PgRow};
 use toolroom_domain::WorkspaceId;
 use toolroom_eventlog::Reads;
 
@@ -72,16 +72,51 @@ async fn fetch(
     statement: impl Fn() -> Statement,
 ) -> Result<Vec<PgRow>, sqlx::Error> {
     let mut scoped = reads.acquire(workspace).await?;
-    let connection = scoped.connection();
-    let rows = match statement().build().fetch_all(&mut *connection).await {
+    let rows = send(scoped.connection(), statement).await?;
+    scoped.give_back();
+    Ok(rows)
+}
+
+/// As [`all`], over a pool whose role sees all workspaces.
+pub(crate) async fn all_across<R>(
+    pool: &PgPool,
+    read: Read<R>,
+    statement: impl Fn() -> Statement,
+) -> Result<Vec<R>, sqlx::Error> {
+    let mut connection = pool.acquire().await?;
+    let rows = send(&mut connection, statement).await?;
+    rows.iter().map(read).collect()
+}
+
+/// As [`page`], over a pool whose role sees all workspaces.
+pub(crate) async fn page_across<K, R>(
+    pool: &PgPool,
+    request: &PageRequest<K>,
+    read: Read<R>,
+    statement: impl Fn() -> Statement,
+    count: impl Fn() -> Statement,
+) -> Result<Page<R>, sqlx::Error> {
+    let rows = all_across(pool, read, statement).await?;
+    let total = if request.with_total {
+        let counted = all_across(pool, |row| row.try_get(0), count).await?;
+        Some(counted.first().copied().unwrap_or(0))
+    } else {
+        None
+    };
+    Ok(Page::cut(rows, request, total))
+}
+
+async fn send(
+    connection: &mut PgConnection,
+    statement: impl Fn() -> Statement,
+) -> Result<Vec<PgRow>, sqlx::Error> {
+    match statement().build().fetch_all(&mut *connection).await {
         Err(error) if is_swap(&error) => {
             connection.clear_cached_statements().await?;
             statement().build().fetch_all(connection).await
         }
         outcome => outcome,
-    }?;
-    scoped.give_back();
-    Ok(rows)
+    }
 }
 
 /// A column of JSON text as a value.

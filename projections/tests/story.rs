@@ -10,6 +10,8 @@ mod catalog;
 mod isolation;
 #[path = "story/jobs.rs"]
 mod jobs;
+#[path = "story/people.rs"]
+mod people;
 #[path = "story/poison.rs"]
 mod poison;
 #[path = "story/rebuild.rs"]

@@ -10,8 +10,9 @@ use proptest::prelude::*;
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 use toolroom_domain::{
-    job,
+    Role, WorkspaceId, api_key, job,
     tool::{Command, DetailsPatch},
+    workspace::{self, MemberRef, Sender},
 };
 use toolroom_eventlog::RecordedEvent;
 use toolroom_projections::{
@@ -20,7 +21,7 @@ use toolroom_projections::{
     rebuild_blocking,
 };
 
-use crate::support::{App, PATIENCE, WORKSPACE, at, native, only, sealed};
+use crate::support::{App, PATIENCE, WORKSPACE, at, invitation, native, only, sealed, user};
 
 async fn rebuild(app: &App, name: &str) {
     let all = toolroom_projections::all();
@@ -29,17 +30,19 @@ async fn rebuild(app: &App, name: &str) {
         .unwrap();
 }
 
-/// What is done to one of three tools or three jobs.
+/// What is done to one of three tools or three jobs, or with one of three invitations.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Tool(usize, u8),
     Job(usize, u8),
+    People(u8, u8),
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         (0..3_usize, 0..7_u8).prop_map(|(tool, what)| Step::Tool(tool, what)),
         (0..3_usize, 0..6_u8).prop_map(|(job, what)| Step::Job(job, what)),
+        (0..3_u8, 0..8_u8).prop_map(|(whom, what)| Step::People(whom, what)),
     ]
 }
 
@@ -52,6 +55,7 @@ async fn live(app: &App, steps: &[Step]) {
     for tool in &tools {
         jobs.push(app.request(*tool).await);
     }
+    let workspace = app.create_workspace("theirs", "owner", 20).await;
     for (second, step) in (20..).zip(steps) {
         let at = at(second);
         match *step {
@@ -109,8 +113,48 @@ async fn live(app: &App, steps: &[Step]) {
                 };
                 app.job(jobs[job], command).await;
             }
+            Step::People(whom, what) => people(app, workspace, whom, what, second).await,
         }
     }
+}
+
+async fn people(app: &App, id: WorkspaceId, whom: u8, what: u8, second: i64) {
+    let (at, sender) = (at(second), Sender::Operator);
+    let name = format!("user-{whom}");
+    let command = match what {
+        0 | 1 => {
+            app.invite(id, whom, &format!("{name}@example.com"), second)
+                .await;
+            return;
+        }
+        2 | 3 => {
+            app.accept(id, whom, &name, second).await;
+            return;
+        }
+        4 => {
+            let key = app.create_key(&name, second, None).await;
+            app.key(key, api_key::Command::Revoke { at }).await;
+            return;
+        }
+        5 => workspace::Command::SetRole {
+            sender,
+            member: MemberRef::Invitation(invitation(whom)),
+            role: Role::Auditor,
+            at,
+        },
+        6 => workspace::Command::Remove {
+            sender,
+            member: MemberRef::User(user(&name)),
+            at,
+        },
+        _ => workspace::Command::Update {
+            sender,
+            name: Some(name),
+            time_zone: None,
+            at,
+        },
+    };
+    app.workspace(id, command).await;
 }
 
 proptest! {

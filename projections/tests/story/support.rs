@@ -8,9 +8,12 @@ use sqlx::PgPool;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use toolroom_domain::{
-    Actor, JobId, Sealed, ToolId, WorkspaceId,
+    Actor, ApiKeyId, InvitationId, JobId, Role, Sealed, ToolId, UserId, WorkspaceId,
+    access::Caller,
+    api_key::{self, ApiKey},
     job::{self, Job, ToolRef},
     tool::{self, Definition, Details, Kind, NativeConfig, Tool, ToolConfig},
+    workspace::{self, Plan, Sender, TokenHash, Workspace},
 };
 use toolroom_eventlog::{
     CommandContext, Database, EventLog, Reads,
@@ -284,6 +287,81 @@ impl App {
         assert!(self.job(id, command).await);
     }
 
+    /// Makes a workspace that this user owns.
+    pub async fn create_workspace(&self, name: &str, owner: &str, second: i64) -> WorkspaceId {
+        let id = WorkspaceId::from_uuid(ids::new_uuid());
+        let command = workspace::Command::Create {
+            id,
+            name: name.to_owned(),
+            owner: user(owner),
+            owner_email: Some(format!("{owner}@example.com")),
+            time_zone: "UTC".to_owned(),
+            plan: Plan::Free,
+            at: at(second),
+        };
+        assert!(self.workspace(id, command).await);
+        id
+    }
+
+    /// Sends a command to a workspace; a refusal is fine, as many are sent at random.
+    pub async fn workspace(&self, id: WorkspaceId, command: workspace::Command) -> bool {
+        let target = Target::<Workspace>::Existing(id.to_string());
+        let context = CommandContext {
+            workspace: id,
+            ..context()
+        };
+        let executed = self.log.bus.execute(target, command, &context).await;
+        executed.is_ok()
+    }
+
+    /// Invites somebody; the token's hash is made of the same number as the invitation's id.
+    pub async fn invite(&self, id: WorkspaceId, number: u8, email: &str, second: i64) -> bool {
+        let command = workspace::Command::Invite {
+            sender: Sender::Operator,
+            invitation: invitation(number),
+            email: email.to_owned(),
+            role: Role::Member,
+            token_hash: TokenHash::from_sha256([number; 32]),
+            expires_at: at(second + 1_000),
+            at: at(second),
+        };
+        self.workspace(id, command).await
+    }
+
+    /// Has a user accept an invitation.
+    pub async fn accept(&self, id: WorkspaceId, number: u8, name: &str, second: i64) -> bool {
+        let command = workspace::Command::AcceptInvitation {
+            token_hash: TokenHash::from_sha256([number; 32]),
+            user: user(name),
+            at: at(second),
+        };
+        self.workspace(id, command).await
+    }
+
+    /// Makes an API key that expires at this second.
+    pub async fn create_key(&self, name: &str, second: i64, expires: Option<i64>) -> ApiKeyId {
+        let id = ApiKeyId::from_uuid(ids::new_uuid());
+        let command = api_key::Command::Create {
+            id,
+            workspace: WORKSPACE,
+            name: name.to_owned(),
+            prefix: "abcdefghijkl".to_owned(),
+            role: Role::Viewer,
+            created_by: Actor::local_owner(),
+            creator: Caller::Operator,
+            expires_at: expires.map(at),
+            at: at(second),
+        };
+        assert!(self.key(id, command).await);
+        id
+    }
+
+    pub async fn key(&self, id: ApiKeyId, command: api_key::Command) -> bool {
+        let target = Target::<ApiKey>::Existing(id.to_string());
+        let executed = self.log.bus.execute(target, command, &context()).await;
+        executed.is_ok()
+    }
+
     /// Appends so many tool events as one statement: a tool each, registered and nothing more.
     pub async fn append_tools(&self, tools: i64) {
         let first = self.register("template").await;
@@ -307,7 +385,16 @@ impl App {
     /// All rows of all read models, as text.
     pub async fn rows(&self) -> Vec<String> {
         let mut rows = Vec::new();
-        for table in ["tools", "tool_versions", "jobs", "audit", "runs_by_hour"] {
+        for table in [
+            "tools",
+            "tool_versions",
+            "jobs",
+            "audit",
+            "runs_by_hour",
+            "workspaces",
+            "members",
+            "api_keys",
+        ] {
             let sql =
                 format!("select row(t.*)::text as line from projections.{table} t order by line");
             let lines: Vec<String> = sqlx::query_scalar(&sql)
@@ -330,6 +417,14 @@ pub fn native(function: &str) -> Box<Definition> {
         policy: tool::PolicyOverrides::default(),
         requires_approval: false,
     })
+}
+
+pub fn user(name: &str) -> UserId {
+    UserId::try_new(name).unwrap()
+}
+
+pub fn invitation(number: u8) -> InvitationId {
+    InvitationId::from_uuid(uuid::Uuid::from_u128(number.into()))
 }
 
 pub fn sealed(data: &str) -> Sealed {
