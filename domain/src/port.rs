@@ -1,6 +1,6 @@
 //! What edges need of parts that they may not depend on; the binary hands in the implementation.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -102,4 +102,36 @@ pub trait Runner: Send + Sync + 'static {
     /// # Errors
     /// When the job could not be requested. A tool that fails is a job that failed, not an error.
     async fn run(&self, request: RunRequest, wait: Duration) -> Result<RunOutcome, PortError>;
+}
+
+/// A letter to one address.
+#[derive(Clone)]
+pub struct Mail {
+    /// One bare address.
+    pub to: String,
+    /// One line.
+    pub subject: String,
+    /// What it says, as plain text. It may hold a secret, so nothing prints it.
+    pub text: String,
+}
+
+impl fmt::Debug for Mail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Mail({:?})", self.subject)
+    }
+}
+
+/// Why a letter was not sent, without anything that it says.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct MailError(pub String);
+
+/// Sends letters: what an invitation needs of the outside.
+#[async_trait]
+pub trait Mailer: Send + Sync + 'static {
+    /// Hands a letter to the mail server, within a bounded time. Whether it arrives nobody knows.
+    ///
+    /// # Errors
+    /// When the mail server did not take it.
+    async fn send(&self, mail: Mail) -> Result<(), MailError>;
 }

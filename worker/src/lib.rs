@@ -8,6 +8,7 @@ pub mod calls;
 pub mod definitions;
 pub mod executor;
 pub mod leasing;
+pub mod mail;
 pub mod reactor;
 pub mod runner;
 pub mod worker;
