@@ -28,6 +28,7 @@ pub fn router(state: AppState, shell: &Shell, metrics: Metrics) -> Router {
     let bounded = http::bounded(contracts, shell);
     let routes = bounded
         .merge(http::graphiql::routes())
+        .merge(http::invitation::routes())
         .merge(rest::probes::routes(state, metrics));
     http::layered(routes, shell, auth, clock)
 }

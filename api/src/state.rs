@@ -20,7 +20,7 @@ use toolroom_domain::{
     Actor, Clock, ErrorCode, WorkspaceId,
     access::{self, Caller, Operation},
     limits::COMMAND_ID_CHARS,
-    port::{DefinitionChecker, Runner},
+    port::{DefinitionChecker, Mailer, Runner},
 };
 use toolroom_eventlog::{CommandContext, EventLog, Position, command::NamedCommand};
 
@@ -53,6 +53,8 @@ pub struct Parts {
     pub checker: Arc<dyn DefinitionChecker>,
     /// Recognises callers.
     pub auth: Arc<Authenticator>,
+    /// Sends letters, where a mail server is configured.
+    pub mailer: Option<Arc<dyn Mailer>>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// What the operator sets.

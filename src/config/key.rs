@@ -56,6 +56,8 @@ keys! {
     AUTH_SECRET = "auth.secret", ["TOOLROOM_AUTH_SECRET"], secret;
     AUTH_JWKS_URL = "auth.jwks_url", ["TOOLROOM_AUTH_JWKS_URL"];
     AUTH_LEEWAY_S = "auth.leeway_s", ["TOOLROOM_AUTH_LEEWAY_S"];
+    SMTP_URL = "smtp.url", ["TOOLROOM_SMTP_URL"], secret;
+    SMTP_FROM = "smtp.from", ["TOOLROOM_SMTP_FROM"];
 }
 
 /// The variable that names the configuration file.

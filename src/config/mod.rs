@@ -6,6 +6,7 @@ mod auth;
 mod edge;
 mod key;
 mod layers;
+mod mail;
 mod value;
 
 use std::fmt;
@@ -13,7 +14,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use toolroom_worker::executor::EgressRule;
+use toolroom_worker::{executor::EgressRule, mail::SmtpServer};
 use url::Url;
 
 pub use self::{
@@ -137,6 +138,8 @@ pub struct Config {
     pub env_secrets: Vec<String>,
     /// How much is run at once.
     pub worker: Worker,
+    /// The mail server that takes letters.
+    pub smtp: Option<SmtpServer>,
     /// Bounds on requests.
     pub limits: Limits,
     /// The log.
@@ -249,6 +252,7 @@ impl Config {
                     DEFAULT_GRACE_MS,
                 )),
             },
+            smtp: mail::take(layers),
             limits: Limits {
                 body_bytes: whole::<1_024, 104_857_600>(
                     layers,

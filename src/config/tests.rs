@@ -126,6 +126,28 @@ fn secrets_show_neither_in_prints_nor_in_faults_nor_in_debug() {
 }
 
 #[test]
+fn a_mail_server_is_named_whole_and_its_password_never_shown() {
+    let url = ("TOOLROOM_SMTP_URL", "smtps://jane:hunter2@mail.example");
+    let from = ("TOOLROOM_SMTP_FROM", "toolroom@example.com");
+    for (variables, told) in [
+        (vec![url], "`smtp.from` is missing"),
+        (vec![from], "`smtp.url` is missing"),
+        (vec![url, ("TOOLROOM_SMTP_FROM", "nobody")], "`smtp.from`"),
+        (
+            vec![from, ("TOOLROOM_SMTP_URL", "smtps://x:hunter2@")],
+            "`smtp.url`",
+        ),
+    ] {
+        let faults = faults(environment(&variables));
+        assert!(faults.contains(told), "{faults}");
+        assert!(!faults.contains("hunter2"), "{faults}");
+    }
+    let (config, shown) = Config::load(environment(&[url, from])).unwrap();
+    assert!(config.smtp.is_some());
+    assert!(!format!("{config:?}{shown:?}").contains("hunter2"));
+}
+
+#[test]
 fn of_two_variables_for_one_key_the_own_one_wins() {
     let sources = environment(&[("DATABASE_URL", "a"), ("TOOLROOM_DATABASE_URL", "b")]);
     let (config, _) = Config::load(sources).unwrap();

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use toolroom_api::{ApiOptions, AppState, HttpOptions, Parts, Shell};
-use toolroom_domain::Clock;
+use toolroom_domain::{Clock, port::Mailer};
 use toolroom_eventlog::{
     Database, EventLog, SystemClock,
     database::{Fault, classify},
@@ -22,6 +22,7 @@ use toolroom_projections::queue::Queue;
 use toolroom_worker::{
     Worker,
     executor::{self, EgressOptions, Executor},
+    mail::SmtpMailer,
 };
 
 use super::people;
@@ -94,6 +95,7 @@ impl Node {
             projections: reader.clone(),
             runner: Arc::new(worker.runner()),
             checker: executor,
+            mailer: mailer(config, &clock),
             auth: Arc::new(auth),
             options: ApiOptions {
                 public_url: public_url(config, &listeners)?,
@@ -155,6 +157,12 @@ fn public_url(config: &Config, listeners: &[TcpListener]) -> anyhow::Result<Stri
         (None, None) => anyhow::bail!("`listen`: at least one address is needed"),
     };
     Ok(url.trim_end_matches('/').to_owned())
+}
+
+/// Sends letters, if a mail server is named.
+fn mailer(config: &Config, clock: &Arc<dyn Clock>) -> Option<Arc<dyn Mailer>> {
+    let server = config.smtp.clone()?;
+    Some(Arc::new(SmtpMailer::new(server, Arc::clone(clock))))
 }
 
 fn executor(config: &Config) -> anyhow::Result<Executor> {

@@ -1,6 +1,8 @@
 //! What clients of the five contracts send, and what they get.
 
+mod api_keys;
 mod edge;
 mod graphql_over_http;
 mod probes;
 mod tool_manager;
+mod workspaces;

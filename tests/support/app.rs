@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use sqlx::{ConnectOptions as _, PgPool, postgres::PgConnectOptions};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
+use tokio::sync::Notify;
 use toolroom_eventlog::testing::TestDatabase;
 
 use super::PATIENCE;
@@ -24,6 +25,7 @@ pub struct App {
     options: Vec<(String, String)>,
     process: Child,
     output: Arc<Mutex<VecDeque<String>>>,
+    heard: Arc<Notify>,
     folder: Arc<tempfile::TempDir>,
 }
 
@@ -82,6 +84,7 @@ impl App {
             .spawn()
             .expect("the binary starts");
         let output = Arc::new(Mutex::new(VecDeque::new()));
+        let heard = Arc::new(Notify::new());
         let (address, found) = tokio::sync::oneshot::channel();
         let address = Arc::new(Mutex::new(Some(address)));
         let stdout = process.stdout.take().expect("is piped");
@@ -89,9 +92,15 @@ impl App {
         tokio::spawn(read_lines(
             stdout,
             Arc::clone(&output),
+            Arc::clone(&heard),
             Arc::clone(&address),
         ));
-        tokio::spawn(read_lines(stderr, Arc::clone(&output), address));
+        tokio::spawn(read_lines(
+            stderr,
+            Arc::clone(&output),
+            Arc::clone(&heard),
+            address,
+        ));
         let address = tokio::time::timeout(PATIENCE, found).await;
         let Ok(Ok(url)) = address else {
             panic!("the server does not listen: {:#?}", output.lock().unwrap());
@@ -107,6 +116,7 @@ impl App {
             options,
             process,
             output,
+            heard,
             folder,
         }
     }
@@ -131,6 +141,28 @@ impl App {
             .expect("the server stops")
             .expect("has a status")
             .code()
+    }
+
+    /// The last lines that the server wrote.
+    pub fn output(&self) -> String {
+        let lines = self.output.lock().unwrap();
+        Vec::from_iter(lines.iter().map(String::as_str)).join("\n")
+    }
+
+    /// Waits until the server has written this.
+    pub async fn said(&self, text: &str) {
+        loop {
+            let heard = self.heard.notified();
+            if self.output().contains(text) {
+                return;
+            }
+            let more = tokio::time::timeout(PATIENCE, heard).await;
+            assert!(
+                more.is_ok(),
+                "the server did not say {text:?}: {}",
+                self.output()
+            );
+        }
     }
 
     /// A connection to the database as its owner.
@@ -238,6 +270,7 @@ fn database_url(options: &PgConnectOptions) -> String {
 async fn read_lines(
     stream: impl tokio::io::AsyncRead + Unpin,
     output: Arc<Mutex<VecDeque<String>>>,
+    heard: Arc<Notify>,
     address: Arc<Mutex<Option<tokio::sync::oneshot::Sender<String>>>>,
 ) {
     let mut lines = BufReader::new(stream).lines();
@@ -252,6 +285,8 @@ async fn read_lines(
         if output.len() > KEPT_LINES {
             output.pop_front();
         }
+        drop(output);
+        heard.notify_waiters();
     }
 }
 

@@ -2,11 +2,13 @@
 
 mod answering;
 mod app;
+mod mailbox;
 pub mod people;
 mod socket;
 
 pub use answering::Answering;
 pub use app::{Answer, App, binary, native, rest};
+pub use mailbox::Mailbox;
 pub use socket::Socket;
 
 use std::time::Duration;

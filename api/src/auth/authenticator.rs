@@ -51,7 +51,10 @@ impl Authenticator {
         Ok(Self {
             options,
             keys: Keys::new(log.database.authenticator_pool().clone(), hash_key),
-            workspaces: Workspaces::new(log.bus.clone()),
+            workspaces: Workspaces::new(
+                log.bus.clone(),
+                log.database.authenticator_pool().clone(),
+            ),
             clock,
         })
     }
@@ -138,7 +141,7 @@ impl Authenticator {
         let is_operator = self.options.operators.contains(user);
         let workspace = match wanted {
             Some(wanted) => Some(wanted),
-            None => self.first_workspace(user).await?,
+            None => self.workspaces.first_of(user).await?,
         };
         let Some(workspace) = workspace else {
             return Ok(match is_operator {
@@ -155,11 +158,6 @@ impl Authenticator {
             Some(role) => Ok((workspace, Caller::User(Some(role)))),
             None => Err(no_such_workspace()),
         }
-    }
-
-    /// The workspace that a user joined first.
-    async fn first_workspace(&self, _: &UserId) -> Result<Option<WorkspaceId>, ApiError> {
-        Ok(None)
     }
 
     async fn existing(&self, wanted: WorkspaceId) -> Result<WorkspaceId, ApiError> {

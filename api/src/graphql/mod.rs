@@ -1,15 +1,18 @@
 //! GraphQL: the first-class surface. One folder a noun; what it does lies in [`crate::service`].
 
 mod access;
+mod api_key;
 mod audit;
 mod connection;
 mod error;
 mod job;
 mod limits;
+mod member;
 mod scalar;
 mod stats;
 mod system;
 mod tool;
+mod workspace;
 
 use std::{any::TypeId, sync::Arc};
 
@@ -39,12 +42,22 @@ pub struct Query(
     job::JobQuery,
     stats::StatsQuery,
     audit::AuditQuery,
+    workspace::WorkspaceQuery,
+    member::MemberQuery,
+    api_key::ApiKeyQuery,
 );
 
 /// What can be done. Every mutation takes `commandId`: repeated with the same input it returns the
 /// first successful outcome, with another one it fails.
 #[derive(MergedObject, Default)]
-pub struct Mutation(tool::ToolMutation, job::JobMutation, system::SystemMutation);
+pub struct Mutation(
+    tool::ToolMutation,
+    job::JobMutation,
+    workspace::WorkspaceMutation,
+    member::MemberMutation,
+    api_key::ApiKeyMutation,
+    system::SystemMutation,
+);
 
 /// What can be watched. Each resumes where it broke off: `after` takes the position last seen.
 #[derive(MergedSubscription, Default)]

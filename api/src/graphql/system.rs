@@ -1,4 +1,4 @@
-//! The server itself: its health, who asks it, its projections.
+//! The server itself: its health and its projections.
 
 use async_graphql::{Context, Enum, ID, Object, SimpleObject};
 use serde_json::Value;
@@ -40,78 +40,6 @@ pub struct Health {
     metrics: Value,
     /// How far the exchange of the master key is, while there is one.
     key_rotation: Option<KeyRotation>,
-}
-
-/// What somebody may do in a workspace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-#[graphql(remote = "toolroom_domain::Role")]
-pub enum Role {
-    /// Everything.
-    Owner,
-    /// Everything but the workspace's end.
-    Admin,
-    /// Runs and makes tools.
-    Member,
-    /// Reads.
-    Viewer,
-    /// Reads catalogue, jobs and audit, and runs nothing.
-    Auditor,
-}
-
-/// What a workspace has been granted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-#[graphql(remote = "toolroom_domain::workspace::Plan")]
-#[allow(missing_docs, reason = "each name is the plan itself")]
-pub enum Plan {
-    Free,
-    Pro,
-    Enterprise,
-}
-
-/// How much a workspace may run. A server of one's own sets no bound: the limits are the largest
-/// numbers that there are, and nothing is counted against them.
-#[derive(SimpleObject)]
-pub struct Quota {
-    /// Runs an hour.
-    hourly_limit: i32,
-    /// Runs counted in this hour.
-    hourly_used: i32,
-    /// Runs a day.
-    daily_limit: i32,
-    /// Runs counted today.
-    daily_used: i32,
-}
-
-/// To whom everything belongs.
-#[derive(SimpleObject)]
-pub struct Workspace {
-    /// Its id.
-    id: ID,
-    /// Its name.
-    name: String,
-    /// What it has been granted.
-    plan: Plan,
-    /// In which times are read that name no other zone.
-    time_zone: String,
-    /// How much it may run.
-    quota: Quota,
-    /// When it came into being: with the log's first event, or with the server's start.
-    created_at: DateTime,
-}
-
-/// Who asks.
-#[derive(SimpleObject)]
-pub struct Viewer {
-    /// Who, as events name them.
-    id: ID,
-    /// Their address, if they have one.
-    email: Option<String>,
-    /// How they were recognised.
-    authenticated_by: String,
-    /// The selected workspace.
-    workspace: Workspace,
-    /// What they may do in it.
-    role: Role,
 }
 
 /// Whether a projection goes on.
@@ -204,32 +132,6 @@ impl SystemQuery {
             dependencies: report.dependencies,
             metrics: report.metrics,
             key_rotation: None,
-        })
-    }
-
-    /// Who asks, and in which workspace.
-    async fn viewer(&self, ctx: &Context<'_>) -> Result<Viewer, ApiError> {
-        let (state, sender) = (app(ctx), request(ctx)?);
-        let first = state.log.feed.event(1).await?;
-        let created_at = first.map_or(state.options.started_at, |event| event.logged_at);
-        Ok(Viewer {
-            id: sender.actor.as_str().into(),
-            email: None,
-            authenticated_by: sender.credential.as_str().to_owned(),
-            workspace: Workspace {
-                id: sender.workspace.to_string().into(),
-                name: "default".to_owned(),
-                plan: Plan::Enterprise,
-                time_zone: "UTC".to_owned(),
-                quota: Quota {
-                    hourly_limit: i32::MAX,
-                    hourly_used: 0,
-                    daily_limit: i32::MAX,
-                    daily_used: 0,
-                },
-                created_at: created_at.into(),
-            },
-            role: Role::Owner,
         })
     }
 

@@ -1,7 +1,8 @@
 //! Takes typed fields out of a JSON object and gathers everything that is wrong with it.
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
-use toolroom_domain::Violation;
+use toolroom_domain::{Role, Violation};
 
 /// A JSON object whose fields are taken out one by one; what is wrong is gathered, so that the
 /// sender learns all of it at once.
@@ -78,6 +79,21 @@ impl Fields {
             Value::Object(object) => Some(object),
             _ => None,
         })
+    }
+
+    /// A role that may be absent or null.
+    pub(crate) fn role(&mut self, field: &'static str) -> Option<Role> {
+        let known = Role::ALL.map(Role::as_str).join(", ");
+        self.optional(field, &format!("one of {known}"), |value| {
+            let mut all = Role::ALL.into_iter();
+            all.find(|role| value == role.as_str())
+        })
+    }
+
+    /// A moment that may be absent or null.
+    pub(crate) fn time(&mut self, field: &'static str) -> Option<Timestamp> {
+        let kind = "a time of RFC 3339, such as 2026-03-20T09:00:00Z";
+        self.optional(field, kind, |value| value.as_str()?.parse().ok())
     }
 
     /// Notes that a field is missing, unless something else is wrong with it already.

@@ -11,6 +11,7 @@ pub(crate) mod fields;
 pub(crate) mod graphiql;
 pub(crate) mod graphql;
 pub(crate) mod guard;
+pub(crate) mod invitation;
 mod media;
 pub(crate) mod nesting;
 mod options;

@@ -1,10 +1,12 @@
 //! The REST contracts: thin edges over the same commands and queries as GraphQL's.
 
+mod api_keys;
 mod failure;
 mod paging;
 pub(crate) mod probes;
 mod routes;
 mod tool_manager;
+mod workspaces;
 
 use axum::Router;
 
@@ -14,7 +16,8 @@ pub use routes::Route;
 use routes::Routes;
 
 fn all() -> Routes {
-    tool_manager::routes(Routes::default())
+    let routes = tool_manager::routes(Routes::default());
+    api_keys::routes(workspaces::routes(routes))
 }
 
 /// Every contract's routes.

@@ -4,8 +4,9 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use serde::Serialize;
 use toolroom_domain::Violation;
+use toolroom_projections::{Page, PageRequest, page};
 
-use crate::http::Problem;
+use crate::{error::ApiError, http::Problem};
 
 /// Rows of a list that is not narrowed, and of any part of one.
 pub(super) const MAX_ROWS: usize = 10_000;
@@ -81,6 +82,41 @@ impl Part {
         }
         links.join(", ")
     }
+}
+
+/// The rows of a part, read page by page, and how many the whole list has.
+pub(super) async fn gather<K, R, F>(
+    part: Part,
+    key: impl Fn(&R) -> K,
+    read: impl Fn(PageRequest<K>) -> F,
+) -> Result<(Vec<R>, usize), ApiError>
+where
+    F: Future<Output = Result<Page<R>, ApiError>>,
+{
+    let mut rows = Vec::new();
+    let mut seen = 0;
+    let mut total = 0;
+    let mut after = None;
+    while seen < part.end() {
+        let left = i64::try_from(part.end() - seen).unwrap_or(page::MAX_ROWS);
+        let request = PageRequest {
+            first: left.min(page::MAX_ROWS),
+            with_total: after.is_none(),
+            after,
+        };
+        let page = read(request).await?;
+        if let Some(counted) = page.total_count {
+            total = usize::try_from(counted).unwrap_or(0);
+        }
+        after = page.rows.last().map(&key);
+        let passed_over = part.offset.saturating_sub(seen);
+        seen += page.rows.len();
+        rows.extend(page.rows.into_iter().skip(passed_over));
+        if !page.has_next {
+            break;
+        }
+    }
+    Ok((rows, total))
 }
 
 /// A part of a list as a bare array.

@@ -58,6 +58,14 @@ impl Routes {
         self.on(MethodFilter::PUT, Method::PUT, path, operation, handler)
     }
 
+    pub(super) fn patch<H, T>(self, path: &'static str, operation: Operation, handler: H) -> Self
+    where
+        H: Handler<T, Edge>,
+        T: 'static,
+    {
+        self.on(MethodFilter::PATCH, Method::PATCH, path, operation, handler)
+    }
+
     pub(super) fn delete<H, T>(self, path: &'static str, operation: Operation, handler: H) -> Self
     where
         H: Handler<T, Edge>,

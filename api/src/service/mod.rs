@@ -10,7 +10,14 @@ pub mod follow;
 pub mod health;
 pub mod host;
 pub mod jobs;
+pub mod keys;
+pub mod members;
 pub mod operations;
 pub(crate) mod past;
+pub mod quota;
+pub(crate) mod sender;
 pub mod settle;
 pub mod tools;
+pub mod workspaces;
+
+pub use quota::quota;

@@ -13,6 +13,12 @@ pub const JOBS: &str = "jobs";
 pub const STATS: &str = "stats";
 /// The follower that keeps the audit's index.
 pub const AUDIT: &str = "audit";
+/// The follower that keeps the list of workspaces.
+pub const WORKSPACES: &str = "workspaces";
+/// The follower that keeps the list of members.
+pub const MEMBERS: &str = "members";
+/// The follower that keeps the list of API keys.
+pub const API_KEYS: &str = "api_keys";
 
 /// Waits until `follower` has what a command wrote; says where that is. None when it takes longer
 /// than [`READ_YOUR_WRITES`], which is the read model's trouble, not the command's.

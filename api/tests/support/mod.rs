@@ -18,7 +18,7 @@ use toolroom_api::{
 use toolroom_domain::{
     Clock, ToolId, Violation,
     job::{Command, Failure, Job, Request as JobRequest, ToolRef, seal_context},
-    port::{DefinitionChecker, PortError, RunOutcome, RunRequest, Runner},
+    port::{DefinitionChecker, Mailer, PortError, RunOutcome, RunRequest, Runner},
     tool::{Definition, ToolConfig},
 };
 use toolroom_eventlog::{
@@ -42,8 +42,27 @@ pub struct App {
     _database: TestDatabase,
 }
 
+/// What a test has of its own beside the database.
+pub struct Outside {
+    pub clock: Arc<dyn Clock>,
+    pub mailer: Option<Arc<dyn Mailer>>,
+}
+
+impl Default for Outside {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            mailer: None,
+        }
+    }
+}
+
 impl App {
     pub async fn start() -> Self {
+        Self::start_in(Outside::default()).await
+    }
+
+    pub async fn start_in(outside: Outside) -> Self {
         let database = TestDatabase::create().await;
         let key = MasterKey::from_base64("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap();
         let shutdown = CancellationToken::new();
@@ -58,7 +77,7 @@ impl App {
         };
         let (reader, followers) = toolroom_projections::start(&log, config, &shutdown);
         reader.prepare().await.unwrap();
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let Outside { clock, mailer } = outside;
         let options = AuthOptions {
             local: true,
             ..AuthOptions::default()
@@ -68,6 +87,7 @@ impl App {
             auth: Arc::new(auth.unwrap()),
             runner: Arc::new(Echo { log: log.clone() }),
             checker: Arc::new(Lenient),
+            mailer,
             clock,
             options: ApiOptions {
                 public_url: "http://localhost:8000".to_owned(),
@@ -96,9 +116,20 @@ impl App {
 
     /// The response to a document with variables.
     pub async fn send(&self, query: &str, variables: Value) -> Response {
+        let sender = RequestContext::local("request-1");
+        self.send_as(&sender, query, variables).await
+    }
+
+    /// As [`Self::send`], of this sender.
+    pub async fn send_as(
+        &self,
+        sender: &RequestContext,
+        query: &str,
+        variables: Value,
+    ) -> Response {
         let request = Request::new(query)
             .variables(Variables::from_json(variables))
-            .data(RequestContext::local("request-1"));
+            .data(sender.clone());
         self.schema.execute(request).await
     }
 
@@ -111,14 +142,24 @@ impl App {
 
     /// The extensions of the first error of a document that is refused, with its message.
     pub async fn refusal(&self, query: &str, variables: Value) -> Value {
-        let response = self.send(query, variables).await;
-        let Some(error) = response.errors.first() else {
-            panic!("expected an error: {response:?}");
-        };
-        let mut told = serde_json::to_value(error).unwrap();
-        let mut extensions = told["extensions"].take();
-        extensions["message"] = told["message"].take();
-        extensions
+        refused(&self.send(query, variables).await)
+    }
+
+    /// As [`Self::ask`], of this sender.
+    pub async fn ask_as(&self, sender: &RequestContext, query: &str, variables: Value) -> Value {
+        let response = self.send_as(sender, query, variables).await;
+        assert!(response.errors.is_empty(), "{:?}", response.errors);
+        response.data.into_json().unwrap()
+    }
+
+    /// As [`Self::refusal`], of this sender.
+    pub async fn refusal_as(
+        &self,
+        sender: &RequestContext,
+        query: &str,
+        variables: Value,
+    ) -> Value {
+        refused(&self.send_as(sender, query, variables).await)
     }
 
     pub fn subscribe(&self, query: &str) -> Events {
@@ -147,6 +188,16 @@ impl App {
         let variables = json!({ "tool": tool, "input": input });
         self.ask(query, variables).await["executeTool"].take()
     }
+}
+
+fn refused(response: &Response) -> Value {
+    let Some(error) = response.errors.first() else {
+        panic!("expected an error: {response:?}");
+    };
+    let mut told = serde_json::to_value(error).unwrap();
+    let mut extensions = told["extensions"].take();
+    extensions["message"] = told["message"].take();
+    extensions
 }
 
 pub struct Events(BoxStream<'static, Response>);

@@ -44,6 +44,11 @@ pub(super) fn email(email: &str) -> Result<(), Violation> {
     Err(Violation::new("email", problem))
 }
 
+/// Whether a text could be an address of mail, by the rule for those of members.
+pub fn is_email(text: &str) -> bool {
+    email(text).is_ok()
+}
+
 /// Whether two addresses are the same mailbox, as nearly everybody reads them.
 pub(super) fn is_same_mailbox(a: &str, b: &str) -> bool {
     a.to_lowercase() == b.to_lowercase()

@@ -26,6 +26,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use check::is_email;
 pub use command::{Command, Sender};
 pub use error::Error;
 pub use event::{Event, MemberRef, Plan, TokenHash};

@@ -1,0 +1,8 @@
+//! Members.
+
+mod mutation;
+mod object;
+mod query;
+
+pub use mutation::MemberMutation;
+pub use query::MemberQuery;
