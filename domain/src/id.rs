@@ -21,6 +21,7 @@ pub const PREFIXES: &[&str] = &[
     JobId::PREFIX,
     ApiKeyId::PREFIX,
     InvitationId::PREFIX,
+    SessionId::PREFIX,
     "task",
     "flow",
     "run",
@@ -124,6 +125,8 @@ ids! {
     ApiKeyId = "key",
     /// An invitation into a workspace.
     InvitationId = "inv",
+    /// A session of a browser.
+    SessionId = "ses",
 }
 
 impl WorkspaceId {

@@ -30,7 +30,7 @@ pub use actor::Actor;
 pub use claim::{ClaimChange, EventClaims};
 pub use clock::Clock;
 pub use code::{ErrorCategory, ErrorCode, Refusal};
-pub use id::{ApiKeyId, InvitationId, JobId, ToolId, WorkspaceId};
+pub use id::{ApiKeyId, InvitationId, JobId, SessionId, ToolId, WorkspaceId};
 pub use owned::Owned;
 pub use role::Role;
 pub use sealed::Sealed;

@@ -3,17 +3,20 @@
 use std::{collections::HashSet, sync::Arc};
 
 use async_trait::async_trait;
-use toolroom_domain::{Actor, Clock, UserId, WorkspaceId, access::Caller, workspace::Workspace};
+use toolroom_domain::{
+    Actor, Clock, ErrorCode, UserId, WorkspaceId, access::Caller, workspace::Workspace,
+};
 use toolroom_eventlog::{
     EventLog,
     vault::{self, ServerKey},
 };
 
 use super::{
-    Credential, Identify, Identity, Presented, Reason, Unauthenticated,
+    Cookie, Credential, Csrf, Identify, Identity, Presented, Reason, Standing, Unauthenticated,
     api_key::{ApiKey, HashKey},
     jwt,
-    keys::Keys,
+    keys::{Keys, Known},
+    sessions::{Holder, SessionKey, Sessions, Token},
     workspaces::Workspaces,
 };
 use crate::{error::ApiError, state::RequestContext};
@@ -33,6 +36,7 @@ pub struct AuthOptions {
 pub struct Authenticator {
     options: AuthOptions,
     keys: Keys,
+    sessions: Sessions,
     workspaces: Workspaces,
     clock: Arc<dyn Clock>,
 }
@@ -48,8 +52,10 @@ impl Authenticator {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, vault::Error> {
         let hash_key = HashKey::new(&log.vault.server_key(ServerKey::ApiKeyHash).await?);
+        let session_key = SessionKey::new(&log.vault.server_key(ServerKey::Session).await?);
         Ok(Self {
             options,
+            sessions: Sessions::new(log.database.authenticator_pool().clone(), session_key),
             keys: Keys::new(log.database.authenticator_pool().clone(), hash_key),
             workspaces: Workspaces::new(
                 log.bus.clone(),
@@ -62,6 +68,11 @@ impl Authenticator {
     /// What API keys are hashed with.
     pub fn hash_key(&self) -> &HashKey {
         self.keys.hash_key()
+    }
+
+    /// The sessions of browsers.
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
     }
 
     /// A workspace that exists and was not deleted, as it was within the last half second.
@@ -85,28 +96,96 @@ impl Authenticator {
     async fn by_key(&self, key: &str, wanted: Option<WorkspaceId>) -> Result<Identity, ApiError> {
         let key = ApiKey::parse(key)?;
         let known = self.keys.verify(&key, self.clock.now()).await?;
-        if self.workspaces.find(known.workspace).await?.is_none() {
-            return Err(Unauthenticated::from(Reason::WorkspaceGone).into());
-        }
-        let workspace = match wanted {
-            None => known.workspace,
-            Some(wanted) if wanted == known.workspace => wanted,
-            Some(wanted) if known.operator => self.existing(wanted).await?,
-            Some(_) => return Err(no_such_workspace()),
-        };
+        let workspace = self.place_of_key(&known, wanted).await?;
         Ok(Identity {
             workspace,
             actor: Actor::key(known.id),
-            caller: match known.operator {
-                true => Caller::Operator,
-                false => Caller::Key(known.role),
-            },
+            caller: known.caller(),
             credential: Credential::Key {
                 id: known.id,
                 prefix: key.prefix().to_owned(),
             },
             email: None,
         })
+    }
+
+    async fn place_of_key(
+        &self,
+        known: &Known,
+        wanted: Option<WorkspaceId>,
+    ) -> Result<WorkspaceId, ApiError> {
+        if self.workspaces.find(known.workspace).await?.is_none() {
+            return Err(Unauthenticated::from(Reason::WorkspaceGone).into());
+        }
+        match wanted {
+            None => Ok(known.workspace),
+            Some(wanted) if wanted == known.workspace => Ok(wanted),
+            Some(wanted) if known.operator => self.existing(wanted).await,
+            Some(_) => Err(no_such_workspace()),
+        }
+    }
+
+    /// Who has this cookie; none when it opens nothing: an old cookie must not keep its browser
+    /// from the page where one signs in anew.
+    async fn by_cookie(
+        &self,
+        cookie: &Cookie,
+        wanted: Option<WorkspaceId>,
+    ) -> Result<Option<Identity>, ApiError> {
+        let Some(token) = Token::parse(&cookie.value) else {
+            return Ok(None);
+        };
+        let now = self.clock.now();
+        let Some(session) = self.sessions.open(&token, now).await? else {
+            return Ok(None);
+        };
+        let (workspace, caller) = match &session.holder {
+            Holder::Key { prefix, .. } => {
+                let Some(known) = self.keys.find(prefix).await? else {
+                    return Ok(None);
+                };
+                if known.check(now).is_err() || self.is_gone(known.workspace).await? {
+                    return Ok(None);
+                }
+                self.keys.used(known.id, now);
+                (self.place_of_key(&known, wanted).await?, known.caller())
+            }
+            Holder::User(user) => {
+                let own = Some(session.workspace).filter(|own| *own != WorkspaceId::NONE);
+                match self.place_of(user, wanted.or(own)).await {
+                    Ok(place) => place,
+                    // Whose membership ended there has no session there either.
+                    Err(error) if wanted.is_none() && error.code == ErrorCode::NotFound => {
+                        return Ok(None);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        if let Csrf::Needed(shown) = &cookie.csrf
+            && !shown
+                .as_deref()
+                .is_some_and(|shown| self.sessions.is_csrf(&token, shown))
+        {
+            return Err(ApiError::new(
+                ErrorCode::Forbidden,
+                "a request that changes something under a session's cookie needs the header `X-CSRF-Token`, with what `GET /session` tells as `csrfToken`",
+            ));
+        }
+        Ok(Some(Identity {
+            workspace,
+            actor: session.holder.actor(),
+            caller,
+            credential: Credential::Session {
+                id: session.id,
+                holder: session.holder.clone(),
+            },
+            email: session.email.clone(),
+        }))
+    }
+
+    async fn is_gone(&self, workspace: WorkspaceId) -> Result<bool, ApiError> {
+        Ok(self.workspaces.find(workspace).await?.is_none())
     }
 
     async fn by_token(
@@ -171,33 +250,44 @@ impl Authenticator {
         let now = self.clock.now();
         match &ctx.credential {
             Credential::None | Credential::Local => Ok(Some(ctx.caller)),
-            Credential::Key { prefix, .. } => {
-                let Some(known) = self.keys.find(prefix).await? else {
-                    return Ok(None);
-                };
-                if known.check(now).is_err()
-                    || self.workspaces.find(known.workspace).await?.is_none()
-                {
-                    return Ok(None);
-                }
-                Ok(Some(match known.operator {
-                    true => Caller::Operator,
-                    false => Caller::Key(known.role),
-                }))
-            }
-            Credential::Token { user, expires_at } => {
-                if *expires_at <= now {
+            Credential::Key { prefix, .. } => self.present_key(prefix).await,
+            Credential::Token { expires_at, .. } if *expires_at <= now => Ok(None),
+            Credential::Token { user, .. } => self.present_user(user, ctx.workspace).await,
+            Credential::Session { id, holder } => {
+                let session = self.sessions.find(*id).await?;
+                if !session.is_some_and(|session| session.is_open(now)) {
                     return Ok(None);
                 }
-                if self.options.operators.contains(user) {
-                    return Ok(Some(Caller::Operator));
+                match holder {
+                    Holder::Key { prefix, .. } => self.present_key(prefix).await,
+                    Holder::User(user) => self.present_user(user, ctx.workspace).await,
                 }
-                let workspace = self.workspaces.find(ctx.workspace).await?;
-                Ok(Some(Caller::User(
-                    workspace.and_then(|workspace| workspace.role_of(user)),
-                )))
             }
         }
+    }
+
+    async fn present_key(&self, prefix: &str) -> Result<Option<Caller>, ApiError> {
+        let Some(known) = self.keys.find(prefix).await? else {
+            return Ok(None);
+        };
+        if known.check(self.clock.now()).is_err() || self.is_gone(known.workspace).await? {
+            return Ok(None);
+        }
+        Ok(Some(known.caller()))
+    }
+
+    async fn present_user(
+        &self,
+        user: &UserId,
+        workspace: WorkspaceId,
+    ) -> Result<Option<Caller>, ApiError> {
+        if self.options.operators.contains(user) {
+            return Ok(Some(Caller::Operator));
+        }
+        let workspace = self.workspaces.find(workspace).await?;
+        Ok(Some(Caller::User(
+            workspace.and_then(|workspace| workspace.role_of(user)),
+        )))
     }
 }
 
@@ -214,6 +304,12 @@ impl Identify for Authenticator {
 
     async fn identify(&self, presented: &Presented) -> Result<Identity, ApiError> {
         let wanted = presented.wanted();
+        if presented.credential.is_none()
+            && let Some(cookie) = &presented.cookie
+            && let Some(identity) = self.by_cookie(cookie, wanted).await?
+        {
+            return Ok(identity);
+        }
         match &presented.credential {
             Some(credential) if ApiKey::is_meant(credential) => {
                 self.by_key(credential, wanted).await
@@ -230,11 +326,13 @@ impl Identify for Authenticator {
         }
     }
 
-    async fn still_valid(&self, ctx: &RequestContext) -> bool {
+    async fn standing(&self, ctx: &RequestContext) -> Standing {
         match self.present_caller(ctx).await {
-            Ok(caller) => caller == Some(ctx.caller),
+            Ok(Some(caller)) if caller == ctx.caller => Standing::Same,
+            Ok(Some(_)) => Standing::Changed,
+            Ok(None) => Standing::Gone,
             // A database that is away ends nothing: what it would stream waits for it too.
-            Err(_) => true,
+            Err(_) => Standing::Same,
         }
     }
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as SqlxTimestamp, ToSqlx};
 use moka::future::Cache;
 use sqlx::{PgPool, Row as _};
-use toolroom_domain::{ApiKeyId, Role, WorkspaceId};
+use toolroom_domain::{ApiKeyId, Role, WorkspaceId, access::Caller};
 
 use super::{
     Reason, Unauthenticated,
@@ -42,6 +42,14 @@ pub(super) struct Known {
 }
 
 impl Known {
+    /// What the key's holder may do.
+    pub fn caller(&self) -> Caller {
+        match self.operator {
+            true => Caller::Operator,
+            false => Caller::Key(self.role),
+        }
+    }
+
     /// Whether the key opens anything now.
     ///
     /// # Errors
@@ -95,8 +103,13 @@ impl Keys {
         };
         self.hash_key.verify(key, &known.hash)?;
         known.check(now)?;
-        self.lock_used().insert(known.id, now);
+        self.used(known.id, now);
         Ok(known)
+    }
+
+    /// Notes that a key was used.
+    pub(super) fn used(&self, id: ApiKeyId, now: Timestamp) {
+        self.lock_used().insert(id, now);
     }
 
     /// The key of a prefix.

@@ -12,16 +12,18 @@ mod error;
 pub mod jwt;
 mod keys;
 mod presented;
+pub mod sessions;
 mod workspaces;
 
 pub use authenticator::{AuthOptions, Authenticator};
 pub use error::{Reason, Unauthenticated};
-pub use presented::Presented;
+pub use presented::{Cookie, Csrf, Presented};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use toolroom_domain::{Actor, ApiKeyId, UserId, WorkspaceId, access::Caller};
+use toolroom_domain::{Actor, ApiKeyId, SessionId, UserId, WorkspaceId, access::Caller};
 
+use self::sessions::Holder;
 use crate::{error::ApiError, state::RequestContext};
 
 /// By what somebody was recognised.
@@ -45,6 +47,13 @@ pub enum Credential {
         /// From this moment on it does not count.
         expires_at: Timestamp,
     },
+    /// By the cookie of a session.
+    Session {
+        /// The session's id.
+        id: SessionId,
+        /// What it was made from.
+        holder: Holder,
+    },
 }
 
 impl Credential {
@@ -55,6 +64,7 @@ impl Credential {
             Self::Local => "local",
             Self::Key { .. } => "api_key",
             Self::Token { .. } => "token",
+            Self::Session { .. } => "session",
         }
     }
 }
@@ -110,7 +120,18 @@ pub trait Identify: Send + Sync + 'static {
     /// When it does not count, names a workspace that is not theirs, or cannot be checked now.
     async fn identify(&self, presented: &Presented) -> Result<Identity, ApiError>;
 
-    /// Whether the sender of an earlier request is still who they were and may still do what they
-    /// did: for what is open for longer than a request. A check that cannot be made now passes.
-    async fn still_valid(&self, ctx: &RequestContext) -> bool;
+    /// What has become of the sender of an earlier request: for what is open for longer than a
+    /// request. Where that cannot be told now, they are as they were.
+    async fn standing(&self, ctx: &RequestContext) -> Standing;
+}
+
+/// What has become of the sender of an earlier request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// They are who they were and may do what they might.
+    Same,
+    /// They are known, but as something else: another role, or no member any more.
+    Changed,
+    /// What they showed does not count any more.
+    Gone,
 }

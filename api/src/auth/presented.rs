@@ -21,14 +21,35 @@ const BEARER: &str = "bearer";
 pub struct Presented {
     /// An API key or a token.
     pub credential: Option<String>,
+    /// The cookie of a session, which counts where no credential is shown.
+    pub cookie: Option<Cookie>,
     /// The workspace that is asked for, as it was written.
     pub workspace: Option<String>,
+}
+
+/// The cookie of a session, as a page of ours sends it.
+#[derive(Clone)]
+pub struct Cookie {
+    /// Its value.
+    pub value: String,
+    /// What came with it.
+    pub csrf: Csrf,
+}
+
+/// What protects a cookie from being sent by a page that has no right to.
+#[derive(Clone)]
+pub enum Csrf {
+    /// Nothing is needed: the request changes nothing, or its origin is proof enough.
+    NotNeeded,
+    /// The request changes something, and carried this.
+    Needed(Option<String>),
 }
 
 impl fmt::Debug for Presented {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Presented")
             .field("credential", &self.credential.is_some())
+            .field("cookie", &self.cookie.is_some())
             .field("workspace", &self.workspace)
             .finish()
     }
@@ -56,13 +77,12 @@ impl Presented {
             }
             (bearer, key) => bearer.or(key),
         };
-        let workspace = match one(headers, &WORKSPACE)? {
-            None => None,
-            // What cannot be read is no workspace of anybody's.
-            Some(id) => Some(id.to_str().unwrap_or_default().to_owned()),
-        };
+        // What cannot be read is no workspace of anybody's.
+        let workspace = one(headers, &WORKSPACE)?.map(|id| id.to_str().unwrap_or_default());
+        let workspace = workspace.map(str::to_owned);
         Ok(Self {
             credential: credential.map(str::to_owned),
+            cookie: None,
             workspace,
         })
     }

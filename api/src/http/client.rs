@@ -89,10 +89,11 @@ pub(crate) async fn located(
     let peer = extensions.get::<ConnectInfo<SocketAddr>>();
     let peer = peer.map(|ConnectInfo(peer)| peer.ip().to_canonical());
     let over_tls = extensions.get::<OverTls>().is_some();
-    let client = shell
-        .options
-        .proxies
-        .client(peer, over_tls, request.headers());
+    let options = &shell.options;
+    let mut client = options.proxies.client(peer, over_tls, request.headers());
+    // A proxy that ends TLS need not say so where the operator did.
+    let public_url = options.public_url.as_ref();
+    client.is_secure |= public_url.is_some_and(|url| url.scheme() == "https");
     request.extensions_mut().insert(client);
     next.run(request).await
 }

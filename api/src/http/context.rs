@@ -1,6 +1,6 @@
 //! Makes of a request's headers what commands and queries need to know of their sender.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Extension,
@@ -12,9 +12,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use toolroom_domain::Violation;
 use toolroom_eventlog::{Position, position::ParsePositionError};
 
-use super::{Problem, client::Client, request_id::RequestId};
+use super::{Problem, Shell, client::Client, cookie, request_id::RequestId};
 use crate::{
-    auth::{Identify, Presented},
+    auth::{Identify, Identity, Presented},
     state::RequestContext,
 };
 
@@ -25,27 +25,38 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Characters of a program's name that are kept with its events; browsers send some 200.
 const USER_AGENT_CHARS: usize = 400;
 
+/// By what senders are recognised.
+#[derive(Clone)]
+pub(crate) struct Recognition {
+    pub(crate) auth: Arc<dyn Identify>,
+    pub(crate) shell: Shell,
+}
+
 /// Gives each request its [`RequestContext`], and the answer to a command its position.
 pub(crate) async fn with_context(
-    State(auth): State<Arc<dyn Identify>>,
+    State(recognition): State<Recognition>,
     Extension(request_id): Extension<RequestId>,
     Extension(client): Extension<Client>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let context = context(
-        auth.as_ref(),
-        &request_id,
-        request.headers(),
-        client.address,
-    )
-    .await;
-    let context = match context {
+    let presented = Presented::of(request.headers()).map(|presented| Presented {
+        cookie: cookie::shown(&request, client, &recognition.shell.options),
+        ..presented
+    });
+    let presented = match presented {
+        Ok(presented) => presented,
+        Err(problem) => return problem.into_response(),
+    };
+    let sender = recognition.auth.identify(&presented).await;
+    let sender = sender.map_err(Problem::from);
+    let context = match sender.and_then(|s| context(s, &request_id, request.headers(), client)) {
         Ok(context) => context,
         Err(problem) => return problem.into_response(),
     };
     let written = context.written.clone();
     request.extensions_mut().insert(context);
+    request.extensions_mut().insert(presented);
     let mut response = next.run(request).await;
     if let Some(position) = written.get()
         && let Ok(value) = HeaderValue::try_from(position.to_string())
@@ -55,16 +66,14 @@ pub(crate) async fn with_context(
     response
 }
 
-async fn context(
-    auth: &dyn Identify,
+fn context(
+    sender: Identity,
     request_id: &RequestId,
     headers: &HeaderMap,
-    address: Option<IpAddr>,
+    client: Client,
 ) -> Result<RequestContext, Problem> {
-    let presented = Presented::of(headers)?;
-    let sender = auth.identify(&presented).await?;
     let mut context = RequestContext::of(sender, request_id.as_str());
-    context.ip = address.map(|address| address.to_string());
+    context.ip = client.address.map(|address| address.to_string());
     context.user_agent = headers
         .get(http::header::USER_AGENT)
         .and_then(|agent| agent.to_str().ok())

@@ -51,6 +51,8 @@ pub(crate) async fn only_own_pages(
     }
 }
 
+const FETCH_SITE: &str = "sec-fetch-site";
+
 const HOSTLESS: &str = "the request must name exactly one `Host`, with or without a port";
 
 fn check_local(
@@ -76,13 +78,36 @@ fn check_local(
             );
         }
     }
-    match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
+    match headers.get(FETCH_SITE).map(HeaderValue::as_bytes) {
         None | Some(b"same-origin" | b"none") => Ok(()),
         Some(_) if is_following_a_link(method, uri, headers) => Ok(()),
         Some(_) => Err(
             "requests that a web page of another site causes are not accepted; call from a program, or serve the page from here",
         ),
     }
+}
+
+/// Whether whatever causes this request may use cookies: a page of ours, one that the operator
+/// named for it, or a program. A WebSocket must say where it comes from: browsers always do.
+pub(crate) fn may_use_cookies(
+    uri: &Uri,
+    headers: &HeaderMap,
+    is_secure: bool,
+    options: &HttpOptions,
+) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        let site = headers.get(FETCH_SITE).map(HeaderValue::as_bytes);
+        let is_own = matches!(site, None | Some(b"same-origin" | b"none"));
+        return is_own && !headers.contains_key(header::UPGRADE);
+    };
+    if options.cors.cookies && options.cors.names(origin) {
+        return true;
+    }
+    // Whoever can change what comes by plain HTTP is no page of ours.
+    let is_guarded = !is_secure || origin.as_bytes().starts_with(b"https://");
+    is_guarded
+        && named_host(uri, headers)
+            .is_some_and(|host| is_same_origin(origin, &host, options.public_url.as_ref()))
 }
 
 fn check_websocket(

@@ -4,8 +4,9 @@
 pub(crate) mod answer;
 pub(crate) mod body;
 pub(crate) mod bounds;
-mod client;
+pub(crate) mod client;
 pub(crate) mod context;
+pub(crate) mod cookie;
 mod cors;
 pub(crate) mod fields;
 pub(crate) mod graphiql;
@@ -57,6 +58,10 @@ pub(crate) fn layered(
     auth: Arc<dyn Identify>,
     clock: Arc<dyn Clock>,
 ) -> Router {
+    let recognition = context::Recognition {
+        auth: Arc::clone(&auth),
+        shell: shell.clone(),
+    };
     let guard = guard::Guard {
         shell: shell.clone(),
         is_local: auth.is_local(),
@@ -64,13 +69,13 @@ pub(crate) fn layered(
     routes
         .fallback(answer::not_found)
         .layer(CatchPanicLayer::custom(bounds::after_panic))
-        .layer(from_fn_with_state(auth, context::with_context))
+        .layer(from_fn_with_state(recognition, context::with_context))
         .layer(from_fn_with_state(guard, guard::only_own_pages))
         .layer(from_fn(answer::with_bodies))
         .layer(Extension(clock))
         .layer(option_layer(shell.options.cors.layer()))
         .layer(from_fn(request_id::name_requests))
         .layer(from_fn(bounds::measured))
-        .layer(from_fn_with_state(shell.clone(), security::with_headers))
+        .layer(from_fn(security::with_headers))
         .layer(from_fn_with_state(shell.clone(), client::located))
 }

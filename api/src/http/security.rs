@@ -1,15 +1,10 @@
 //! The headers that keep browsers from doing what nobody meant: guessing types, framing, leaking
 //! addresses, falling back to plain HTTP. What a page needs beyond that it says itself.
 
-use axum::{
-    Extension,
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
+use axum::{Extension, extract::Request, middleware::Next, response::Response};
 use http::{HeaderMap, HeaderValue, header};
 
-use super::{Shell, client::Client};
+use super::client::Client;
 
 /// What no answer needs: an API shows nothing, and its page shows text.
 const NO_FEATURES: &str = "accelerometer=(), autoplay=(), browsing-topics=(), camera=(), \
@@ -38,14 +33,11 @@ const HEADERS: [(&str, &str); 9] = [
 
 /// Adds the headers that an answer does not set itself.
 pub(crate) async fn with_headers(
-    State(shell): State<Shell>,
     Extension(client): Extension<Client>,
     request: Request,
     next: Next,
 ) -> Response {
-    let public_url = shell.options.public_url.as_ref();
-    let is_https = client.is_secure || public_url.is_some_and(|url| url.scheme() == "https");
-    let only_https = is_https && !names_this_machine(&request);
+    let only_https = client.is_secure && !names_this_machine(&request);
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     for (name, value) in HEADERS {

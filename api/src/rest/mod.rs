@@ -5,6 +5,7 @@ mod failure;
 mod paging;
 pub(crate) mod probes;
 mod routes;
+mod session;
 mod tool_manager;
 mod workspaces;
 
@@ -17,7 +18,7 @@ use routes::Routes;
 
 fn all() -> Routes {
     let routes = tool_manager::routes(Routes::default());
-    api_keys::routes(workspaces::routes(routes))
+    session::routes(api_keys::routes(workspaces::routes(routes)))
 }
 
 /// Every contract's routes.

@@ -58,11 +58,29 @@ impl Default for Outside {
 }
 
 impl App {
+    /// An API in local mode.
     pub async fn start() -> Self {
         Self::start_in(Outside::default()).await
     }
 
     pub async fn start_in(outside: Outside) -> Self {
+        let options = AuthOptions {
+            local: true,
+            ..AuthOptions::default()
+        };
+        Self::start_as(options, outside).await
+    }
+
+    /// An API that recognises callers as these options say.
+    pub async fn start_with(options: AuthOptions, clock: Arc<dyn Clock>) -> Self {
+        let outside = Outside {
+            clock,
+            ..Outside::default()
+        };
+        Self::start_as(options, outside).await
+    }
+
+    async fn start_as(options: AuthOptions, outside: Outside) -> Self {
         let database = TestDatabase::create().await;
         let key = MasterKey::from_base64("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap();
         let shutdown = CancellationToken::new();
@@ -78,10 +96,6 @@ impl App {
         let (reader, followers) = toolroom_projections::start(&log, config, &shutdown);
         reader.prepare().await.unwrap();
         let Outside { clock, mailer } = outside;
-        let options = AuthOptions {
-            local: true,
-            ..AuthOptions::default()
-        };
         let auth = Authenticator::init(&log, options, Arc::clone(&clock)).await;
         let state = AppState::new(Parts {
             auth: Arc::new(auth.unwrap()),

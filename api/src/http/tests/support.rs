@@ -16,7 +16,7 @@ use tower::ServiceExt as _;
 
 use crate::http::{HttpOptions, Problem, Shell, bounded, graphiql, graphql, layered};
 use crate::{
-    auth::{Identify, Identity, Presented},
+    auth::{Identify, Identity, Presented, Standing},
     error::ApiError,
     state::RequestContext,
 };
@@ -44,8 +44,8 @@ impl Identify for Trusting {
         Ok(Identity::local())
     }
 
-    async fn still_valid(&self, _: &RequestContext) -> bool {
-        true
+    async fn standing(&self, _: &RequestContext) -> Standing {
+        Standing::Same
     }
 }
 
