@@ -24,7 +24,8 @@ pub fn router(state: AppState, shell: &Shell, metrics: Metrics) -> Router {
     let clock = Arc::clone(&state.clock);
     let auth = Arc::clone(&state.auth) as Arc<dyn auth::Identify>;
     let schema = graphql::schema(state.clone());
-    let contracts = rest::routes(&state, shell).merge(http::graphql::routes(schema, shell.clone()));
+    let graphql = http::graphql::routes(schema, Arc::clone(&auth), shell.clone());
+    let contracts = rest::routes(&state, shell).merge(graphql);
     let bounded = http::bounded(contracts, shell);
     let routes = bounded
         .merge(http::graphiql::routes())

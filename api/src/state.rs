@@ -190,6 +190,18 @@ impl RequestContext {
         }
     }
 
+    /// The same request, of somebody else who was recognised.
+    pub(crate) fn sent_by(self, sender: Identity) -> Self {
+        Self {
+            workspace: sender.workspace,
+            actor: sender.actor,
+            caller: sender.caller,
+            credential: sender.credential,
+            email: sender.email,
+            ..self
+        }
+    }
+
     /// Asks the one table whether the sender may do this.
     ///
     /// # Errors

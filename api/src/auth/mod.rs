@@ -11,7 +11,7 @@ pub mod bootstrap;
 mod error;
 pub mod jwt;
 mod keys;
-mod presented;
+pub(crate) mod presented;
 pub mod sessions;
 mod workspaces;
 

@@ -1,11 +1,15 @@
 //! `/graphql`: GraphQL over HTTP (the GraphQL Foundation's draft), over WebSockets
 //! (`graphql-transport-ws`) and over event streams (`graphql-sse`, distinct connections).
 
+mod introduction;
 mod request;
 mod response;
 mod session;
 mod sse;
+mod standing;
 mod websocket;
+
+use std::sync::Arc;
 
 use async_graphql::{Executor, Request as GraphqlRequest, parser::types::OperationType};
 use axum::{
@@ -17,6 +21,7 @@ use axum::{
 use http::{HeaderMap, Method, StatusCode, header};
 use toolroom_domain::ErrorCode;
 
+use self::introduction::Opener;
 use super::{
     Problem, Shell,
     answer::GRAPHQL_PATH,
@@ -25,21 +30,29 @@ use super::{
     request_id::RequestId,
     shell::Place,
 };
-use crate::state::RequestContext;
+use crate::{
+    auth::{Identify, Presented},
+    state::RequestContext,
+};
 
 #[derive(Clone)]
 struct Endpoint<E> {
     executor: E,
+    auth: Arc<dyn Identify>,
     shell: Shell,
 }
 
 /// The endpoint, which asks `executor`.
-pub(crate) fn routes<E, S>(executor: E, shell: Shell) -> Router<S>
+pub(crate) fn routes<E, S>(executor: E, auth: Arc<dyn Identify>, shell: Shell) -> Router<S>
 where
     E: Executor,
     S: Clone + Send + Sync + 'static,
 {
-    let endpoint = Endpoint { executor, shell };
+    let endpoint = Endpoint {
+        executor,
+        auth,
+        shell,
+    };
     Router::new()
         .route(GRAPHQL_PATH, get(by_get::<E>).post(by_post::<E>))
         .with_state(endpoint)
@@ -70,6 +83,7 @@ async fn by_post<E: Executor>(
 async fn by_get<E: Executor>(
     State(endpoint): State<Endpoint<E>>,
     Extension(context): Extension<RequestContext>,
+    Extension(presented): Extension<Presented>,
     Extension(request_id): Extension<RequestId>,
     place: Option<Extension<Place>>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -81,7 +95,11 @@ async fn by_get<E: Executor>(
         return Ok(websocket::upgrade(
             upgrade,
             endpoint.executor,
-            context,
+            Opener {
+                auth: endpoint.auth,
+                presented,
+                context,
+            },
             request_id,
             &endpoint.shell,
             place,
@@ -136,13 +154,14 @@ impl<E: Executor> Endpoint<E> {
                 "a mutation changes something, which GET must not; send it by POST",
             ));
         }
-        request.data.insert(context);
+        request.data.insert(context.clone());
         if answer == Answer::EventStream {
             if let Some(last_event) = last_event {
                 request::resume_after(&mut request, &last_event);
             }
             let events = self.executor.execute_stream(request, None);
-            return Ok(sse::stream(events, request_id.clone(), &self.shell));
+            let lost = standing::lost(self.auth, context);
+            return Ok(sse::stream(events, lost, request_id.clone(), &self.shell));
         }
         if kind == Some(OperationType::Subscription) {
             return Err(not_acceptable(

@@ -1,19 +1,27 @@
 //! The rules of `graphql-transport-ws` for one WebSocket, which the library leaves open.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::{Arc, OnceLock},
+};
 
 use async_graphql::{Data, Executor, Request, Response, ServerError, http::ClientMessage};
 use futures::{
     FutureExt as _, StreamExt as _,
     stream::{self, BoxStream},
 };
+use http::StatusCode;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{json, value::RawValue};
 use tokio::sync::Semaphore;
 use toolroom_domain::ErrorCode;
 
-use super::{request, response};
-use crate::http::{Problem, request_id::RequestId};
+use super::{request, response, standing::Lost};
+use crate::{
+    auth::Identify,
+    http::{Problem, request_id::RequestId},
+    state::RequestContext,
+};
 
 /// Why a WebSocket is closed: the protocol's code, and a reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,10 +162,14 @@ fn invalid() -> Closing {
     Closing(4400, "Invalid message received".into())
 }
 
-/// An executor for one WebSocket: bounds its subscriptions and completes its errors.
+/// An executor for one WebSocket: bounds its subscriptions, completes its errors, and does nothing
+/// for a sender who is not who they were.
 #[derive(Clone)]
 pub(super) struct SessionExecutor<E> {
     pub(super) inner: E,
+    pub(super) auth: Arc<dyn Identify>,
+    /// Who speaks, once they have said so.
+    pub(super) sender: Arc<OnceLock<RequestContext>>,
     pub(super) places: Arc<Semaphore>,
     pub(super) max_subscriptions: usize,
     pub(super) request_id: RequestId,
@@ -165,7 +177,10 @@ pub(super) struct SessionExecutor<E> {
 
 impl<E: Executor> Executor for SessionExecutor<E> {
     async fn execute(&self, request: Request) -> Response {
-        self.inner.execute(request).await
+        match self.sender.get() {
+            Some(sender) => self.inner.execute(request.data(sender.clone())).await,
+            None => refused(&unknown()),
+        }
     }
 
     fn execute_stream(
@@ -185,7 +200,7 @@ impl<E: Executor> Executor for SessionExecutor<E> {
         }
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             let problem = Problem::new(
-                http::StatusCode::TOO_MANY_REQUESTS,
+                StatusCode::TOO_MANY_REQUESTS,
                 ErrorCode::RateLimitExceeded,
                 format!(
                     "this connection has {} subscriptions already; complete one or open another connection",
@@ -196,16 +211,37 @@ impl<E: Executor> Executor for SessionExecutor<E> {
                 .map(complete)
                 .boxed();
         };
-        let responses = self.inner.execute_stream(request, session_data);
+        let (inner, auth) = (self.inner.clone(), Arc::clone(&self.auth));
+        let sender = self.sender.get().cloned();
+        let begun = async move {
+            let Some(sender) = sender else {
+                return stream::iter([refused(&unknown())]).boxed();
+            };
+            // The socket will be closed for it in a moment; until then nothing more is done.
+            if let Some(lost) = Lost::of(auth.standing(&sender).await) {
+                return stream::iter([refused(&lost.error().into())]).boxed();
+            }
+            inner.execute_stream(request.data(sender), session_data)
+        };
         let release = async move { drop(place) };
-        responses
+        stream::once(begun)
+            .flatten()
             .map(complete)
             .chain(release.map(|()| stream::empty()).flatten_stream())
             .boxed()
     }
 }
 
-fn refused(problem: &Problem) -> Response {
+fn unknown() -> Problem {
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        ErrorCode::Unauthenticated,
+        "nobody has introduced themselves on this connection",
+    )
+}
+
+/// The response to what was not begun.
+pub(super) fn refused(problem: &Problem) -> Response {
     let mut error = ServerError::new(problem.message.to_string(), None);
     error
         .extensions

@@ -9,11 +9,12 @@ use axum::response::{
 };
 use futures::{
     Stream, StreamExt as _,
+    future::BoxFuture,
     stream::{self, BoxStream},
 };
 use http::HeaderMap;
 
-use super::response;
+use super::{response, session, standing::Lost};
 use crate::http::{Problem, Shell, request_id::RequestId};
 
 /// Digits of a position at the most: those of the largest 64-bit number.
@@ -43,15 +44,31 @@ pub(super) fn last_event(headers: &HeaderMap) -> Result<Option<String>, Problem>
 /// come back with the last event's id.
 pub(super) fn stream(
     responses: BoxStream<'static, GraphqlResponse>,
+    lost: BoxFuture<'static, Lost>,
     request_id: RequestId,
     shell: &Shell,
 ) -> Response {
     let heartbeat = KeepAlive::new().interval(shell.options.live.heartbeat);
     let shutdown = shell.shutdown.clone();
-    let events = events(responses, request_id)
+    let events = events(until(responses, lost), request_id)
         .map(Ok::<_, Infallible>)
         .take_until(shutdown.cancelled_owned());
     Sse::new(events).keep_alive(heartbeat).into_response()
+}
+
+/// The responses, until their receiver may not have them any more, which is told last.
+fn until(
+    responses: BoxStream<'static, GraphqlResponse>,
+    lost: BoxFuture<'static, Lost>,
+) -> impl Stream<Item = GraphqlResponse> + Send + 'static {
+    stream::unfold(Some((responses, lost)), async |open| {
+        let (mut responses, mut lost) = open?;
+        tokio::select! {
+            biased;
+            lost = &mut lost => Some((session::refused(&lost.error().into()), None)),
+            response = responses.next() => Some((response?, Some((responses, lost)))),
+        }
+    })
 }
 
 fn events(

@@ -1,9 +1,12 @@
 //! GraphQL over WebSockets, `graphql-transport-ws`.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use async_graphql::{
-    Data, Executor,
+    Executor,
     http::{ClientMessage, WebSocket as Protocol, WebSocketProtocols, WsMessage},
 };
 use axum::{
@@ -14,18 +17,19 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use futures::{Sink, SinkExt as _, StreamExt as _};
+use futures::{FutureExt as _, Sink, SinkExt as _, StreamExt as _, future, future::BoxFuture};
 use tokio::{
     sync::{Semaphore, mpsc},
     time::{Instant, MissedTickBehavior},
 };
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::session::{Closing, Session, SessionExecutor};
-use crate::{
-    http::{Shell, request_id::RequestId, shell::Place},
-    state::RequestContext,
+use super::{
+    introduction::Opener,
+    session::{Closing, Session, SessionExecutor},
+    standing::{self, Lost},
 };
+use crate::http::{Shell, request_id::RequestId, shell::Place};
 
 /// The one protocol that is spoken.
 const PROTOCOL: &str = "graphql-transport-ws";
@@ -42,7 +46,7 @@ const GOODBYE: Duration = Duration::from_secs(2);
 pub(super) fn upgrade<E: Executor>(
     upgrade: WebSocketUpgrade,
     executor: E,
-    context: RequestContext,
+    opener: Opener,
     request_id: RequestId,
     shell: &Shell,
     place: Option<Place>,
@@ -63,13 +67,13 @@ pub(super) fn upgrade<E: Executor>(
             let max_subscriptions = shell.options.live.max_subscriptions;
             let executor = SessionExecutor {
                 inner: executor,
+                auth: Arc::clone(&opener.auth),
+                sender: Arc::new(OnceLock::new()),
                 places: Arc::new(Semaphore::new(max_subscriptions)),
                 max_subscriptions,
                 request_id,
             };
-            let mut data = Data::default();
-            data.insert(context);
-            match converse(&mut socket, executor, data, &shell).await {
+            match converse(&mut socket, executor, opener, &shell).await {
                 End::Ours(closing) => close(&mut socket, closing).await,
                 End::Theirs => answer_close(&mut socket).await,
                 End::Lost => {}
@@ -91,14 +95,16 @@ enum End {
 async fn converse<E: Executor>(
     socket: &mut WebSocket,
     executor: SessionExecutor<E>,
-    data: Data,
+    opener: Opener,
     shell: &Shell,
 ) -> End {
     let live = &shell.options.live;
+    let (auth, sender) = (Arc::clone(&executor.auth), Arc::clone(&executor.sender));
+    let mut opener = Some(opener);
+    let mut lost: BoxFuture<'static, Lost> = future::pending().boxed();
     let (told, messages) = mpsc::channel(WAITING_MESSAGES);
     let messages = ReceiverStream::new(messages).map(Ok::<ClientMessage, serde_json::Error>);
-    let protocol = Protocol::from_message_stream(executor, messages, WebSocketProtocols::GraphQLWS)
-        .connection_data(data);
+    let protocol = Protocol::from_message_stream(executor, messages, WebSocketProtocols::GraphQLWS);
     tokio::pin!(protocol);
     let mut session = Session::default();
     let mut heard = Instant::now();
@@ -107,18 +113,17 @@ async fn converse<E: Executor>(
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            () = shell.shutdown.cancelled() => {
-                return End::Ours(Closing(1001, "The server is going away".into()));
-            }
+            () = shell.shutdown.cancelled() => return End::Ours(going_away()),
             () = tokio::time::sleep_until(init_deadline), if !session.is_acknowledged() => {
-                return End::Ours(Closing(4408, "Connection initialisation timeout".into()));
+                return End::Ours(init_timeout());
             }
+            lost = &mut lost => return End::Ours(lost.closing()),
             _ = pings.tick() => {
                 if heard.elapsed() > 2 * live.ping_interval {
                     return End::Lost;
                 }
-                if send(socket, Message::Ping(Bytes::new()), shell).await.is_err() {
-                    return lost(shell);
+                if let Err(end) = send(socket, Message::Ping(Bytes::new()), &mut lost, shell).await {
+                    return end;
                 }
             }
             message = socket.recv(), if told.capacity() > 0 && session.is_settled() => {
@@ -135,6 +140,24 @@ async fn converse<E: Executor>(
                 match admitted {
                     // There is room: nobody else sends.
                     Ok(Some(message)) => {
+                        if let ClientMessage::ConnectionInit { payload } = &message
+                            && let Some(opener) = opener.take()
+                        {
+                            let introduced = opener.introduced(payload.as_ref());
+                            let known = tokio::select! {
+                                () = shell.shutdown.cancelled() => Err(going_away()),
+                                known = tokio::time::timeout_at(init_deadline, introduced) => {
+                                    known.unwrap_or_else(|_| Err(init_timeout()))
+                                }
+                            };
+                            match known {
+                                Ok(known) => {
+                                    lost = standing::lost(Arc::clone(&auth), known.clone());
+                                    let _ = sender.set(known);
+                                }
+                                Err(closing) => return End::Ours(closing),
+                            }
+                        }
                         let _ = told.try_send(message);
                     }
                     Ok(None) => {}
@@ -146,9 +169,10 @@ async fn converse<E: Executor>(
                 Some(WsMessage::Close(code, reason)) => return End::Ours(Closing(code, reason)),
                 Some(WsMessage::Text(text)) => {
                     if let Some(text) = session.note(text)
-                        && send(socket, Message::Text(text.into()), shell).await.is_err()
+                        && let Err(end) =
+                            send(socket, Message::Text(text.into()), &mut lost, shell).await
                     {
-                        return lost(shell);
+                        return end;
                     }
                 }
             },
@@ -156,24 +180,32 @@ async fn converse<E: Executor>(
     }
 }
 
-/// What a message that could not be sent means.
-fn lost(shell: &Shell) -> End {
-    if shell.shutdown.is_cancelled() {
-        End::Ours(Closing(1001, "The server is going away".into()))
-    } else {
-        End::Lost
-    }
+fn going_away() -> Closing {
+    Closing(1001, "The server is going away".into())
 }
 
-/// Sends a message, unless the client does not take it in time.
-async fn send<S>(sink: &mut S, message: Message, shell: &Shell) -> Result<(), ()>
+fn init_timeout() -> Closing {
+    Closing(4408, "Connection initialisation timeout".into())
+}
+
+/// Sends a message, unless the client does not take it in time, or may not have it any more.
+async fn send<S>(
+    sink: &mut S,
+    message: Message,
+    lost: &mut BoxFuture<'static, Lost>,
+    shell: &Shell,
+) -> Result<(), End>
 where
     S: Sink<Message> + Unpin,
 {
     let sent = tokio::time::timeout(shell.options.live.send_timeout, sink.send(message));
     tokio::select! {
-        () = shell.shutdown.cancelled() => Err(()),
-        sent = sent => sent.map_err(drop)?.map_err(drop),
+        () = shell.shutdown.cancelled() => Err(End::Ours(going_away())),
+        lost = lost => Err(End::Ours(lost.closing())),
+        sent = sent => match sent {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(End::Lost),
+        },
     }
 }
 

@@ -6,5 +6,6 @@ mod guard;
 mod live;
 mod over_http;
 mod server;
+mod standing;
 mod support;
 mod tls;

@@ -1,6 +1,6 @@
 //! A server on a port of its own, and a WebSocket client.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
@@ -14,8 +14,11 @@ use tokio_tungstenite::{
     tungstenite::{Message, client::IntoClientRequest as _},
 };
 
-use super::support::router_with;
-use crate::http::{HttpOptions, Shell, serve};
+use super::support::{Trusting, router_for};
+use crate::{
+    auth::Identify,
+    http::{HttpOptions, Shell, serve},
+};
 
 /// Longer than anything here takes; reached only by a fault.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -28,7 +31,11 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) async fn start(options: HttpOptions) -> Self {
-        let (router, shell) = router_with(options);
+        Self::start_for(options, Arc::new(Trusting { is_local: true })).await
+    }
+
+    pub(super) async fn start_for(options: HttpOptions, auth: Arc<dyn Identify>) -> Self {
+        let (router, shell) = router_for(options, auth);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let serving = shell.clone();
@@ -77,7 +84,12 @@ impl Socket {
     }
 
     pub(super) async fn initialise(&mut self) {
-        self.send(json!({"type": "connection_init"})).await;
+        self.initialise_with(Value::Null).await;
+    }
+
+    pub(super) async fn initialise_with(&mut self, payload: Value) {
+        self.send(json!({"type": "connection_init", "payload": payload}))
+            .await;
         assert_eq!(self.receive().await, json!({"type": "connection_ack"}));
     }
 

@@ -111,7 +111,7 @@ pub(super) fn router_for(options: HttpOptions, auth: Arc<dyn Identify>) -> (Rout
     let shell = Shell::new(options, CancellationToken::new());
     let schema = Schema::build(Query, Mutation, Live).finish();
     let routes = Router::new()
-        .merge(graphql::routes(schema, shell.clone()))
+        .merge(graphql::routes(schema, Arc::clone(&auth), shell.clone()))
         .route("/panic", get(async || -> () { panic!("a secret") }))
         .route("/slow", get(async || std::future::pending::<()>().await))
         .route("/busy", get(async || -> Problem { Problem::busy("busy") }));
