@@ -1,3 +1,5 @@
 //! What must not be possible, tried on the real server.
 
 mod forged;
+mod tenants;
+mod walk;

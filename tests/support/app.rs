@@ -37,8 +37,13 @@ impl App {
 
     /// As [`Self::start`], with further variables of the environment.
     pub async fn start_with(options: &[(&str, &str)]) -> Self {
-        let database = Arc::new(TestDatabase::create().await);
         let folder = Arc::new(tempfile::tempdir().expect("a temporary folder"));
+        Self::start_in(folder, options).await
+    }
+
+    /// As [`Self::start_with`], its data in this folder.
+    pub async fn start_in(folder: Arc<tempfile::TempDir>, options: &[(&str, &str)]) -> Self {
+        let database = Arc::new(TestDatabase::create().await);
         let options = options
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
@@ -119,6 +124,11 @@ impl App {
             heard,
             folder,
         }
+    }
+
+    /// Where its data are.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     /// Kills the process as a crash would.

@@ -1,6 +1,9 @@
 //! Callers of a server that demands credentials.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -24,7 +27,7 @@ impl App {
 
     /// As [`Self::start_closed`], with further variables of the environment.
     pub async fn start_closed_with(options: &[(&str, &str)]) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        let folder = Arc::new(tempfile::tempdir().expect("a temporary folder"));
         let file = folder.path().join(FIRST_KEY);
         let file = file.to_str().expect("is text");
         let closed = [
@@ -34,25 +37,44 @@ impl App {
             ("TOOLROOM_AUTH_AUDIENCE", AUDIENCE),
             ("TOOLROOM_AUTH_SECRET", SECRET),
         ];
-        let mut app = Self::start_with(&[&closed[..], options].concat()).await;
-        let key = std::fs::read_to_string(file).expect("the first start writes the key");
-        app.http = client(Some(key.trim()), None);
+        let options = [&closed[..], options].concat();
+        let mut app = Self::start_in(Arc::clone(&folder), &options).await;
+        app.http = client(Some(&app.first_key()), None);
         app
+    }
+
+    fn first_key(&self) -> String {
+        let key = std::fs::read_to_string(self.folder().join(FIRST_KEY));
+        key.expect("the first start writes the key")
+            .trim()
+            .to_owned()
     }
 
     /// Whoever holds the first key.
     pub fn operator(&self) -> Caller {
-        Caller {
-            url: self.url.clone(),
-            http: self.http.clone(),
-        }
+        self.shown(Some(&self.first_key()))
     }
 
     /// Somebody who shows this; nobody known without.
     pub fn shown(&self, credential: Option<&str>) -> Caller {
+        self.shown_in(credential, None)
+    }
+
+    fn shown_in(&self, credential: Option<&str>, workspace: Option<&str>) -> Caller {
+        let mut shown = serde_json::Map::new();
+        if let Some(credential) = credential {
+            shown.insert(
+                "authorization".into(),
+                format!("Bearer {credential}").into(),
+            );
+        }
+        if let Some(workspace) = workspace {
+            shown.insert("workspaceId".into(), workspace.into());
+        }
         Caller {
             url: self.url.clone(),
-            http: client(credential, None),
+            http: client(credential, workspace),
+            shown: Value::Object(shown),
         }
     }
 
@@ -63,10 +85,7 @@ impl App {
 
     /// The same user, who means this workspace.
     pub fn user_in(&self, subject: &str, workspace: &str) -> Caller {
-        Caller {
-            url: self.url.clone(),
-            http: client(Some(&token(&claims(subject))), Some(workspace)),
-        }
+        self.shown_in(Some(&token(&claims(subject))), Some(workspace))
     }
 }
 
@@ -75,6 +94,8 @@ impl App {
 pub struct Caller {
     pub url: String,
     pub http: Client,
+    /// What a socket of theirs begins with.
+    pub shown: Value,
 }
 
 impl Caller {
@@ -95,11 +116,6 @@ impl Caller {
     }
 
     /// The code of the first error of a document that is refused.
-    pub async fn refusal(&self, query: &str, variables: Value) -> String {
-        let answer = self.graphql(query, variables).await;
-        let code = answer.code();
-        code.unwrap_or_else(|| panic!("no refusal with a code: {}", answer.body))
-    }
 
     pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
         let mut request = self.http.request(method, format!("{}{path}", self.url));

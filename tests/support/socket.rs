@@ -8,7 +8,7 @@ use tokio_tungstenite::{
     tungstenite::{Message, client::IntoClientRequest as _},
 };
 
-use super::{App, PATIENCE};
+use super::{App, PATIENCE, people::Caller};
 
 /// A connection with at most one subscription at a time.
 pub struct Socket {
@@ -18,7 +18,16 @@ pub struct Socket {
 impl Socket {
     /// Connects and is acknowledged.
     pub async fn connect(app: &App) -> Self {
-        let url = app.url.replace("http://", "ws://") + "/graphql";
+        Self::open(&app.url, json!({})).await
+    }
+
+    /// As [`Self::connect`], with what a caller shows.
+    pub async fn of(caller: &Caller) -> Self {
+        Self::open(&caller.url, caller.shown.clone()).await
+    }
+
+    async fn open(url: &str, shown: Value) -> Self {
+        let url = url.replace("http://", "ws://") + "/graphql";
         let mut request = url.into_client_request().expect("a url");
         let protocol = "graphql-transport-ws".parse().expect("a header");
         request
@@ -28,7 +37,8 @@ impl Socket {
             .await
             .expect("the socket opens");
         let mut socket = Self { stream };
-        socket.send(json!({"type": "connection_init"})).await;
+        let init = json!({"type": "connection_init", "payload": shown});
+        socket.send(init).await;
         assert_eq!(socket.receive().await["type"], "connection_ack");
         socket
     }

@@ -57,10 +57,7 @@ impl Authenticator {
             options,
             sessions: Sessions::new(log.database.authenticator_pool().clone(), session_key),
             keys: Keys::new(log.database.authenticator_pool().clone(), hash_key),
-            workspaces: Workspaces::new(
-                log.bus.clone(),
-                log.database.authenticator_pool().clone(),
-            ),
+            workspaces: Workspaces::new(log.bus.clone(), log.database.authenticator_pool().clone()),
             clock,
         })
     }
@@ -235,6 +232,8 @@ impl Authenticator {
         }
         match found.role_of(user) {
             Some(role) => Ok((workspace, Caller::User(Some(role)))),
+            // They were a member a moment ago, and did not say which workspace they mean.
+            None if wanted.is_none() => Ok((WorkspaceId::NONE, Caller::User(None))),
             None => Err(no_such_workspace()),
         }
     }

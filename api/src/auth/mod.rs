@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use toolroom_domain::{Actor, ApiKeyId, SessionId, UserId, WorkspaceId, access::Caller};
 
-use self::sessions::Holder;
+pub use self::sessions::Holder;
 use crate::{error::ApiError, state::RequestContext};
 
 /// By what somebody was recognised.

@@ -179,7 +179,7 @@ pub async fn accept(
 ) -> Result<MemberRow, ApiError> {
     let Some(user) = sender::person(ctx) else {
         return Err(ApiError::new(
-            ErrorCode::Forbidden,
+            ErrorCode::Conflict,
             "an invitation is accepted by a person: send a token of your own, not an API key",
         ));
     };

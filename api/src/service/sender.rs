@@ -8,14 +8,22 @@ use toolroom_domain::{
 use toolroom_eventlog::CommandContext;
 use uuid::Uuid;
 
-use crate::{auth::Credential, error::ApiError, state::RequestContext};
+use crate::{
+    auth::{Credential, Holder},
+    error::ApiError,
+    state::RequestContext,
+};
 
 /// The person who asks; none if it is a program.
 pub(crate) fn person(ctx: &RequestContext) -> Option<UserId> {
     match &ctx.credential {
         Credential::Local => Some(UserId::local()),
-        Credential::Token { user, .. } => Some(user.clone()),
-        Credential::Key { .. } | Credential::None => None,
+        Credential::Token { user, .. }
+        | Credential::Session {
+            holder: Holder::User(user),
+            ..
+        } => Some(user.clone()),
+        Credential::Key { .. } | Credential::Session { .. } | Credential::None => None,
     }
 }
 
