@@ -104,3 +104,62 @@ async fn an_event_tells_the_client_that_a_trusted_proxy_names() {
             .unwrap();
     assert_eq!(addresses, [Some("192.0.2.7".to_owned())]);
 }
+
+#[tokio::test]
+async fn a_browser_signs_in_over_https_and_out_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (settings, root) = certificate(folder.path());
+    let key = folder.path().join("first.key");
+    let closed = [
+        ("TOOLROOM_AUTH_REQUIRED", "true"),
+        ("TOOLROOM_AUTH_FIRST_KEY_FILE", key.to_str().unwrap()),
+    ];
+    let app = App::start_with(&[&closed, &borrowed(&settings)[..]].concat()).await;
+    let key = std::fs::read_to_string(key).unwrap();
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .tls_certs_only([root])
+        .build()
+        .unwrap();
+    let url = |path: &str| format!("{}{path}", app.url);
+    // The page itself asks for nothing.
+    let page = Answer::of(http.get(url("/"))).await;
+    assert_eq!(page.status, 200);
+    assert_eq!(Answer::of(http.get(url("/session"))).await.status, 401);
+
+    let made = Answer::of(http.post(url("/session")).bearer_auth(key.trim())).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let cookie = made.headers["set-cookie"].to_str().unwrap();
+    let (cookie, attributes) = cookie.split_once("; ").unwrap();
+    assert!(cookie.starts_with("__Host-toolroom="), "{cookie}");
+    assert_eq!(
+        attributes,
+        "Path=/; HttpOnly; SameSite=Strict; Max-Age=604800; Secure"
+    );
+
+    let register = "mutation($i: RegisterToolInput!) { registerTool(input: $i) { name } }";
+    let body =
+        json!({"query": register, "variables": {"i": crate::support::native("say", "echo")}});
+    let send = || {
+        http.post(url("/graphql"))
+            .header("cookie", cookie)
+            .json(&body)
+    };
+    let without = Answer::of(send()).await;
+    assert_eq!(without.status, 403, "{}", without.body);
+    let token = made.body["csrfToken"].as_str().unwrap();
+    let with = Answer::of(send().header("x-csrf-token", token)).await;
+    assert_eq!(
+        with.body["data"]["registerTool"]["name"], "say",
+        "{}",
+        with.body
+    );
+
+    let leave = http.delete(url("/session")).header("cookie", cookie);
+    assert_eq!(
+        Answer::of(leave.header("x-csrf-token", token)).await.status,
+        204
+    );
+    let after = Answer::of(send().header("x-csrf-token", token)).await;
+    assert_eq!(after.status, 401, "{}", after.body);
+}

@@ -18,7 +18,19 @@ query Tools {
 }
 `;
 
-const byHttp = GraphiQL.createFetcher({ url: endpoint.toString() });
+// Where this browser signs in; and what its session's requests must carry, which no other page knows.
+const session = new URL('session', window.location.href);
+let csrfToken = null;
+
+const send = (url, options = {}) => {
+  const headers = new Headers(options.headers);
+  if (csrfToken && !headers.has('Authorization') && !headers.has('X-API-Key')) {
+    headers.set('X-CSRF-Token', csrfToken);
+  }
+  return fetch(url, { ...options, headers });
+};
+
+const byHttp = GraphiQL.createFetcher({ url: endpoint.toString(), fetch: send });
 const bySocket = graphqlWs.createClient({ url: live.toString(), lazy: true });
 
 // GraphiQL's own way of subscribing drops what waits to be shown when the stream ends.
@@ -31,10 +43,65 @@ const fetcher = (request, options) => {
   return isSubscription ? bySocket.iterate(request) : byHttp(request, options);
 };
 
-ReactDOM.createRoot(document.getElementById('graphiql')).render(
-  React.createElement(GraphiQL, {
-    fetcher,
-    defaultQuery: welcome,
-    defaultEditorToolsVisibility: true,
-  }),
-);
+const root = document.getElementById('graphiql');
+
+const element = (name, properties = {}, ...children) => {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children);
+  return made;
+};
+
+const showEditor = () => {
+  ReactDOM.createRoot(root).render(
+    React.createElement(GraphiQL, {
+      fetcher,
+      defaultQuery: welcome,
+      defaultEditorToolsVisibility: true,
+    }),
+  );
+  if (!csrfToken) return;
+  const leave = element('button', { id: 'sign-out', type: 'button' }, 'Sign out');
+  leave.addEventListener('click', async () => {
+    await send(session, { method: 'DELETE' });
+    window.location.reload();
+  });
+  document.body.append(leave);
+};
+
+const showSignIn = () => {
+  const credential = element('input', { type: 'password', autocomplete: 'off', required: true });
+  const workspace = element('input', { type: 'text', autocomplete: 'off' });
+  const problem = element('p', { role: 'alert' });
+  const form = element(
+    'form',
+    { id: 'sign-in' },
+    element('label', {}, 'API key or token', credential),
+    element('label', {}, 'Workspace, if you have several', workspace),
+    element('button', {}, 'Sign in'),
+    problem,
+  );
+  form.addEventListener('submit', async (event) => {
+    event.preventDefault();
+    const headers = { Authorization: `Bearer ${credential.value.trim()}` };
+    if (workspace.value.trim()) headers['X-Workspace-Id'] = workspace.value.trim();
+    const answer = await fetch(session, { method: 'POST', headers });
+    const body = await answer.json();
+    if (!answer.ok) {
+      problem.textContent = body.error;
+      return;
+    }
+    csrfToken = body.csrfToken;
+    form.remove();
+    showEditor();
+  });
+  root.replaceChildren(form);
+};
+
+const start = async () => {
+  const answer = await fetch(session);
+  if (answer.status === 401) return showSignIn();
+  if (answer.ok) csrfToken = (await answer.json()).csrfToken;
+  showEditor();
+};
+
+start();
