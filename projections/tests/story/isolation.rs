@@ -98,6 +98,11 @@ fn leak(row: &sqlx::postgres::PgRow) -> Option<String> {
     let name: &str = row.get("name");
     let policies: Vec<String> = row.get("policies");
     let one_workspace = POLICIES.map(|policy| format!("one_workspace r t {policy}"));
+    // A table that a rebuild exchanged while the statement ran: its policy is still listed, but
+    // what it says can be shown no more.
+    if policies == ["one_workspace r t "] {
+        return None;
+    }
     let problem = if SHARED.iter().any(|(shared, _)| *shared == name) {
         row.get::<bool, _>("has_any")
             .then_some("belongs to nobody, and the reader has rights on it")
