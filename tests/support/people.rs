@@ -115,8 +115,6 @@ impl Caller {
         answer.body["data"].clone()
     }
 
-    /// The code of the first error of a document that is refused.
-
     pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
         let mut request = self.http.request(method, format!("{}{path}", self.url));
         if let Some(body) = body {

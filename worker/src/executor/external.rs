@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::Value;
-use toolroom_domain::{JobId, Violation, tool::ExternalConfig};
+use toolroom_domain::{JobId, Violation, WorkspaceId, tool::ExternalConfig};
 use url::Url;
 
 use super::{
@@ -23,7 +23,7 @@ pub(super) async fn call(
         CallError::invalid("the tool's `endpoint_url` is not a URL; revise the tool")
     })?;
     let outgoing = Outgoing::new(Method::POST, url, job).with_json(input);
-    http::call(egress, outgoing, &Secrets::default()).await
+    http::call(egress, outgoing, &Secrets::of(WorkspaceId::NONE)).await
 }
 
 /// Checks what a definition says of its endpoint.

@@ -195,6 +195,7 @@ impl Executor {
                     egress: &self.egress,
                     templates: &self.templates,
                     secrets: &self.secrets,
+                    workspace: call.workspace,
                 };
                 rest::call(around, call.job, rest, call.definition, call.input).await
             }

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
-use toolroom_domain::ErrorCategory;
+use toolroom_domain::{ErrorCategory, WorkspaceId};
 
 use super::error::CallError;
 
@@ -28,7 +28,8 @@ pub(super) fn reference(text: &str) -> Option<&str> {
     well_formed.then_some(name)
 }
 
-/// Where secrets come from: variables of the environment that the operator listed.
+/// Where secrets come from: variables of the environment that the operator listed. They are the
+/// operator's own, and so serve the workspace `default` alone.
 #[derive(Clone)]
 pub(super) struct SecretSource {
     pub(super) listed: Arc<[String]>,
@@ -36,15 +37,15 @@ pub(super) struct SecretSource {
 }
 
 impl SecretSource {
-    fn find(&self, name: &str) -> Result<String, CallError> {
-        let listed = self.listed.iter().any(|n| n == name);
+    fn find(&self, workspace: WorkspaceId, name: &str) -> Result<String, CallError> {
+        let listed = workspace == WorkspaceId::DEFAULT && self.listed.iter().any(|n| n == name);
         let value = listed.then(|| (self.lookup)(name)).flatten();
         value.filter(|value| !value.is_empty()).ok_or_else(|| {
             CallError::failed(
                 ErrorCategory::Authentication,
                 format!(
-                    "the secret `{name}` is not available; the operator can set it in the \
-                     server's environment and list it in `secrets.env`"
+                    "the secret `{name}` is not available; for tools of the workspace `default` the \
+                     operator can set it in the server's environment and list it in `env_secrets`"
                 ),
             )
         })
@@ -52,12 +53,20 @@ impl SecretSource {
 }
 
 /// The secrets that one call uses. Knows them so as to mask them.
-#[derive(Default)]
 pub(super) struct Secrets {
+    workspace: WorkspaceId,
     values: Vec<String>,
 }
 
 impl Secrets {
+    /// None yet, of a call of this workspace.
+    pub(super) fn of(workspace: WorkspaceId) -> Self {
+        Self {
+            workspace,
+            values: Vec::new(),
+        }
+    }
+
     /// The value of a reference.
     pub(super) fn resolve(
         &mut self,
@@ -67,7 +76,7 @@ impl Secrets {
         let name = reference(text).ok_or_else(|| {
             CallError::invalid("`secret_ref` must be a reference such as ${API_KEY}")
         })?;
-        let value = source.find(name)?;
+        let value = source.find(self.workspace, name)?;
         self.values.push(value.clone());
         Ok(value)
     }
@@ -143,7 +152,7 @@ mod tests {
 
     #[test]
     fn only_listed_variables_are_secrets() {
-        let mut secrets = Secrets::default();
+        let mut secrets = Secrets::of(WorkspaceId::DEFAULT);
         assert_eq!(
             secrets.resolve(&source(), "${API_KEY}"),
             Ok("value of API_KEY".to_owned())
@@ -155,8 +164,19 @@ mod tests {
     }
 
     #[test]
+    fn the_operators_variables_serve_no_other_workspace() {
+        let mut secrets = Secrets::of(WorkspaceId::NONE);
+        let refused = secrets.resolve(&source(), "${API_KEY}").unwrap_err();
+        assert!(
+            refused.to_string().contains("workspace `default`"),
+            "{refused}"
+        );
+    }
+
+    #[test]
     fn outputs_lose_long_secrets_and_keep_short_words() {
         let secrets = Secrets {
+            workspace: WorkspaceId::DEFAULT,
             values: vec!["sesame-open".to_owned(), "true".to_owned()],
         };
         let mut output = json!({"a": ["say sesame-open!", "true"], "b": true});
@@ -167,7 +187,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_form_of_a_secret_survives(secret in "[a-z\"\\\\ &%+=]{6,20}", around in "[A-Z]{0,5}") {
-            let secrets = Secrets { values: vec![secret.clone()] };
+            let workspace = WorkspaceId::DEFAULT;
+            let secrets = Secrets { workspace, values: vec![secret.clone()] };
             for form in forms(&secret) {
                 let masked = secrets.mask(&format!("{around}{form}{around}"));
                 prop_assert_eq!(masked, format!("{around}***{around}"));

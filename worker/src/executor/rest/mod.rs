@@ -7,7 +7,7 @@ mod template;
 
 use serde_json::{Map, Value};
 use toolroom_domain::{
-    ErrorCategory, JobId, Violation,
+    ErrorCategory, JobId, Violation, WorkspaceId,
     tool::{Definition, Mapping, RestConfig},
 };
 use url::Url;
@@ -30,6 +30,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) egress: &'a Egress,
     pub(super) templates: &'a Templates,
     pub(super) secrets: &'a SecretSource,
+    /// Whose secrets.
+    pub(super) workspace: WorkspaceId,
 }
 
 /// Runs one call.
@@ -40,7 +42,7 @@ pub(super) async fn call(
     definition: &Definition,
     input: &Value,
 ) -> Result<Value, CallError> {
-    let mut secrets = Secrets::default();
+    let mut secrets = Secrets::of(around.workspace);
     let outgoing = build(&around, job, config, input, &mut secrets)?;
     let answer = http::call(around.egress, outgoing, &secrets).await?;
     let entries = outputs(&config.mapping, definition.output_schema.as_ref())
