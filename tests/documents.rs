@@ -74,6 +74,7 @@ fn roles_and_operations() -> String {
         Place::Mutation,
         Place::Subscription,
         Place::Session,
+        Place::Probe,
     ] {
         let operations = Operation::ALL.iter().filter(|o| o.place() == place);
         for &operation in operations {

@@ -16,6 +16,8 @@ pub enum Place {
     Subscription,
     /// `/session`: outside GraphQL, since a session is a cookie.
     Session,
+    /// `/metrics`: outside GraphQL, since Prometheus asks.
+    Probe,
 }
 
 macro_rules! operations {
@@ -100,6 +102,9 @@ operations! {
         Sessions = "sessions",
         EndSession = "endSession",
         RevokeSession = "revokeSession",
+    }
+    Probe {
+        Metrics = "metrics",
     }
 }
 
@@ -186,7 +191,12 @@ fn audience(operation: Operation) -> Audience {
         | O::JobChanged => READERS,
 
         // The audit tells addresses, programs and who was refused what: more than the work needs.
-        O::AuditLog | O::AuditEvent | O::LogHead | O::AuditEvents | O::AuditReplay => AUDITORS,
+        O::AuditLog
+        | O::AuditEvent
+        | O::LogHead
+        | O::AuditEvents
+        | O::AuditReplay
+        | O::Metrics => AUDITORS,
 
         O::RegisterTool
         | O::UpdateTool

@@ -93,6 +93,25 @@ async fn every_rest_route_asks_the_table() {
     }
 }
 
+#[tokio::test]
+async fn what_the_whole_server_does_is_told_to_auditors_of_its_own_workspace() {
+    let app = App::start_closed().await;
+    for (caller, sender) in Everybody::of(&app).await.0 {
+        let answer = sender.send(Method::GET, "/metrics", None).await;
+        let code = answer.code();
+        check("/metrics", caller, Operation::Metrics, answer.status, code.as_deref());
+    }
+    let elsewhere = app.user("owner-of-another");
+    let create = "mutation { createWorkspace(name: \"theirs\") { id } }";
+    elsewhere.data(create, json!({})).await;
+    let answer = elsewhere.send(Method::GET, "/metrics", None).await;
+    assert_eq!(answer.status, 403, "{}", answer.body);
+    for open in ["/livez", "/readyz", "/health", "/"] {
+        let answer = app.shown(None).send(Method::GET, open, None).await;
+        assert_eq!(answer.status, 200, "{open}: {}", answer.body);
+    }
+}
+
 /// A path whose parameters name nothing.
 fn concrete(path: &str) -> String {
     let part = |part: &str| match part.starts_with('{') {
@@ -141,7 +160,7 @@ async fn every_operation_of_the_schema_asks_the_table() {
         }
     }
     for operation in Operation::ALL {
-        let elsewhere = operation.place() == Place::Session;
+        let elsewhere = matches!(operation.place(), Place::Session | Place::Probe);
         assert!(
             elsewhere || asked.contains(operation),
             "{operation:?} was not asked for"

@@ -9,7 +9,14 @@ use axum::{
 use http::{StatusCode, header};
 use serde_json::{Map, Value, json};
 
+use toolroom_domain::{
+    ErrorCode, WorkspaceId,
+    access::{Caller, Operation},
+};
+
+use super::failure::Failure;
 use crate::{
+    error::ApiError,
     metrics::Metrics,
     service::health::{self, Condition, Wellbeing},
     state::{AppState, RequestContext},
@@ -17,7 +24,10 @@ use crate::{
 
 /// The probes. They are answered however busy the server is.
 pub(crate) fn routes(state: AppState, metrics: Metrics) -> Router {
-    let render = async move || {
+    let render = async move |Extension(ctx): Extension<RequestContext>| {
+        if let Err(error) = may_see_metrics(&ctx) {
+            return Failure::of(error, &ctx).into_response();
+        }
         let media_type = "text/plain; version=0.0.4; charset=utf-8";
         ([(header::CONTENT_TYPE, media_type)], metrics.render()).into_response()
     };
@@ -27,6 +37,18 @@ pub(crate) fn routes(state: AppState, metrics: Metrics) -> Router {
         .route("/health", get(report))
         .with_state(state)
         .route("/metrics", get(render))
+}
+
+/// The figures are of all workspaces together, so only the server's own may see them.
+fn may_see_metrics(ctx: &RequestContext) -> Result<(), ApiError> {
+    ctx.require(Operation::Metrics)?;
+    if ctx.workspace == WorkspaceId::DEFAULT || ctx.caller == Caller::Operator {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        ErrorCode::Forbidden,
+        "`metrics` are of the whole server: they need a key of its workspace `default`",
+    ))
 }
 
 /// Whether requests may be sent here: each part is `ok`, or says what is wrong with it.
