@@ -36,3 +36,6 @@ pub const WORKSPACE_MEMBERS: usize = 1_000;
 /// For how many hours an invitation may be open: 30 days. A link that lies in a mailbox longer is
 /// forgotten by everybody but whoever finds it.
 pub const INVITATION_HOURS: i64 = 30 * 24;
+/// Events that tell of refusals in one workspace and hour; the rest of that hour is a number. Enough
+/// to see who tries what, and a log cannot be filled by whoever may do nothing.
+pub const DENIALS_PER_HOUR: u32 = 100;

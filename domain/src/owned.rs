@@ -1,6 +1,8 @@
 //! To whom an aggregate belongs.
 
-use crate::{api_key::ApiKey, id::WorkspaceId, job::Job, tool::Tool, workspace::Workspace};
+use crate::{
+    api_key::ApiKey, denial::Denials, id::WorkspaceId, job::Job, tool::Tool, workspace::Workspace,
+};
 
 /// An aggregate of a workspace. A command that comes from another one finds nothing.
 pub trait Owned {
@@ -21,6 +23,12 @@ impl Owned for Job {
 }
 
 impl Owned for ApiKey {
+    fn owner(&self) -> Option<WorkspaceId> {
+        self.workspace()
+    }
+}
+
+impl Owned for Denials {
     fn owner(&self) -> Option<WorkspaceId> {
         self.workspace()
     }

@@ -7,14 +7,15 @@ use std::fs;
 use std::path::Path;
 
 use schemars::{Schema, schema_for};
-use toolroom_domain::{api_key, job, tool, workspace};
+use toolroom_domain::{api_key, denial, job, tool, workspace};
 
-fn schemas() -> [(&'static str, Schema); 4] {
+fn schemas() -> [(&'static str, Schema); 5] {
     [
         ("tool", schema_for!(tool::Event)),
         ("job", schema_for!(job::Event)),
         ("workspace", schema_for!(workspace::Event)),
         ("api_key", schema_for!(api_key::Event)),
+        ("denial", schema_for!(denial::Event)),
     ]
 }
 
