@@ -25,6 +25,7 @@ mod request;
 mod runner;
 pub mod stats;
 pub mod workspaces;
+pub mod usage;
 
 pub use dead_letter::{DeadLetter, RetryError};
 pub use page::{Page, PageRequest};
@@ -43,5 +44,6 @@ pub fn all() -> Vec<Arc<dyn Projection>> {
         Arc::new(workspaces::Workspaces),
         Arc::new(members::Members),
         Arc::new(api_keys::ApiKeys),
+        Arc::new(usage::Usage),
     ]
 }

@@ -22,3 +22,5 @@ mod stats;
 mod support;
 #[path = "story/takeover.rs"]
 mod takeover;
+#[path = "story/usage.rs"]
+mod usage;

@@ -394,6 +394,7 @@ impl App {
             "workspaces",
             "members",
             "api_keys",
+            "usage",
         ] {
             let sql =
                 format!("select row(t.*)::text as line from projections.{table} t order by line");
