@@ -4,7 +4,7 @@
 //! cause for the log, where [`ApiError::report`] writes it once; clients learn only that there was
 //! one.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
 use toolroom_domain::{
@@ -157,6 +157,15 @@ impl ApiError {
             .take(CANDIDATES)
             .map(|(_, name)| name)
             .collect();
+        self
+    }
+
+    /// The same error, for whoever may come again after this time.
+    #[must_use]
+    pub fn retry_after(mut self, time: Duration) -> Self {
+        // Rounded up, so that whoever waits for it does not come too early.
+        let ms = time.as_nanos().div_ceil(1_000_000);
+        self.retry_after_ms = Some(u64::try_from(ms).unwrap_or(u64::MAX));
         self
     }
 

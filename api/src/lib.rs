@@ -1,9 +1,11 @@
 //! The edges: GraphQL and REST over commands and queries.
 
 pub mod auth;
+pub mod denial;
 pub mod error;
 pub mod graphql;
 pub mod http;
+pub mod limit;
 pub mod metrics;
 pub mod rest;
 pub mod service;
@@ -11,7 +13,7 @@ pub mod state;
 
 use std::{io, sync::Arc};
 
-use axum::Router;
+use axum::{Router, middleware::from_fn_with_state};
 use tokio::net::TcpListener;
 
 pub use error::ApiError;
@@ -25,7 +27,8 @@ pub fn router(state: AppState, shell: &Shell, metrics: Metrics) -> Router {
     let auth = Arc::clone(&state.auth) as Arc<dyn auth::Identify>;
     let schema = graphql::schema(state.clone());
     let graphql = http::graphql::routes(schema, Arc::clone(&auth), shell.clone());
-    let contracts = rest::routes(&state, shell).merge(graphql);
+    let limited = from_fn_with_state(state.clone(), limit::http::limited);
+    let contracts = rest::routes(&state, shell).merge(graphql).layer(limited);
     let bounded = http::bounded(contracts, shell);
     let routes = bounded
         .merge(http::graphiql::routes())
@@ -46,7 +49,14 @@ pub async fn serve(listeners: Vec<TcpListener>, state: AppState, shell: Shell) -
         state.log.clone(),
         shell.shutdown.clone(),
     ));
+    let denials = state.denials.clone();
+    let recording = tokio::spawn(denials.record(state.log.bus.clone(), shell.shutdown.clone()));
+    let limits = state.limits.clone();
     let served = http::serve(listeners, router(state, &shell, metrics), &shell).await;
     sampling.abort();
+    limits.give_back().await;
+    if let Err(error) = recording.await {
+        tracing::error!(%error, "refusals were not recorded to the end");
+    }
     served
 }

@@ -10,8 +10,10 @@ use std::{
 use toolroom_projections::Reader;
 
 use crate::{
-    auth::{Authenticator, Credential, Identity},
+    auth::{Authenticator, Credential, Identify as _, Identity},
+    denial::Denials,
     error::ApiError,
+    limit::{Limits, Plans, Strangers},
     service::{directory::Directory, host::Host},
 };
 use jiff::Timestamp;
@@ -39,6 +41,8 @@ pub struct ApiOptions {
     pub started_at: Timestamp,
     /// The folder whose disk `health` tells the use of.
     pub data_dir: PathBuf,
+    /// Whether workspaces have no more than their plans grant.
+    pub plan_limits: bool,
 }
 
 /// What the binary hands in.
@@ -72,6 +76,12 @@ pub struct Shared {
     pub(crate) directory: Directory,
     /// What the machine has left.
     pub(crate) host: Host,
+    /// What plans limit.
+    pub limits: Limits,
+    /// Who failed to authenticate.
+    pub strangers: Strangers,
+    /// Who was refused what.
+    pub denials: Denials,
     epoch: tokio::sync::OnceCell<i32>,
 }
 
@@ -97,6 +107,16 @@ impl AppState {
         Self(Arc::new(Shared {
             directory: Directory::new(parts.log.clone()),
             host: Host::new(&parts.options.data_dir),
+            limits: Limits::new(
+                parts.log.clone(),
+                parts.projections.clone(),
+                Arc::clone(&parts.auth) as Arc<dyn Plans>,
+                Arc::clone(&parts.clock),
+                // Whoever owns the server has what the machine has.
+                parts.options.plan_limits && !parts.auth.is_local(),
+            ),
+            strangers: Strangers::new(Arc::clone(&parts.clock)),
+            denials: Denials::new(Arc::clone(&parts.clock)),
             parts,
             epoch: tokio::sync::OnceCell::new(),
         }))
@@ -164,6 +184,8 @@ pub struct RequestContext {
     pub idempotency_key: Option<String>,
     /// Where the request wrote, for `X-Toolroom-Position`.
     pub written: Written,
+    /// Who tells the audit of it when the sender is refused something.
+    pub denials: Option<Denials>,
 }
 
 impl RequestContext {
@@ -187,6 +209,7 @@ impl RequestContext {
             min_position: None,
             idempotency_key: None,
             written: Written::default(),
+            denials: None,
         }
     }
 
@@ -210,8 +233,15 @@ impl RequestContext {
         if access::permits(self.caller, operation) {
             return Ok(());
         }
-        let name = operation.name();
-        Err(match self.caller {
+        let error = self.refusal(operation.name());
+        if let Some(denials) = &self.denials {
+            denials.note(self, operation.name(), error.code);
+        }
+        Err(error)
+    }
+
+    fn refusal(&self, name: &str) -> ApiError {
+        match self.caller {
             Caller::Anonymous => ApiError::new(
                 ErrorCode::Unauthenticated,
                 format!(
@@ -231,7 +261,7 @@ impl RequestContext {
                 ),
             ),
             Caller::Operator => unreachable!("an operator may do everything"),
-        })
+        }
     }
 
     /// The sender of a command. `command_id` is the operation's own argument, before which

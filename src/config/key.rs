@@ -58,6 +58,7 @@ keys! {
     AUTH_LEEWAY_S = "auth.leeway_s", ["TOOLROOM_AUTH_LEEWAY_S"];
     SMTP_URL = "smtp.url", ["TOOLROOM_SMTP_URL"], secret;
     SMTP_FROM = "smtp.from", ["TOOLROOM_SMTP_FROM"];
+    LIMITS_PLANS = "limits.plans", ["TOOLROOM_LIMITS_PLANS"];
 }
 
 /// The variable that names the configuration file.

@@ -91,6 +91,8 @@ pub struct Limits {
     pub body_bytes: usize,
     /// How long a request may take.
     pub request_timeout: Duration,
+    /// Whether workspaces have no more than their plans grant.
+    pub plans: bool,
 }
 
 /// What the log says, and how.
@@ -264,6 +266,7 @@ impl Config {
                     &key::REQUEST_TIMEOUT_S,
                     DEFAULT_REQUEST_TIMEOUT_S,
                 )),
+                plans: layers.required(&key::LIMITS_PLANS, true),
             },
             log: Log {
                 filter: layers.required(&key::LOG_FILTER, DEFAULT_LOG_FILTER.to_owned()),

@@ -198,3 +198,14 @@ fn tokens_need_an_issuer_an_audience_and_a_key() {
     let (config, _) = Config::load(environment(&[issuer, audience, secret])).unwrap();
     assert_eq!(config.auth.tokens.unwrap().audience, ["authenticated"]);
 }
+
+#[test]
+fn plans_limit_unless_the_operator_says_otherwise() {
+    let plans = |sources| Config::load(sources).unwrap().0.limits.plans;
+    assert!(plans(environment(&[])));
+    assert!(!plans(environment(&[("TOOLROOM_LIMITS_PLANS", "false")])));
+    let (_folder, sources) = file("[limits]\nplans = false");
+    assert!(!plans(sources));
+    let told = faults(environment(&[("TOOLROOM_LIMITS_PLANS", "no")]));
+    assert!(told.contains("true or false"), "{told}");
+}

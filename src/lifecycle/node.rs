@@ -102,6 +102,7 @@ impl Node {
                 version: env!("SERVER_VERSION").to_owned(),
                 started_at: clock.now(),
                 data_dir: config.data_dir.clone(),
+                plan_limits: config.limits.plans,
             },
             clock,
         });

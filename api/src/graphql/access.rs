@@ -15,7 +15,8 @@ use async_graphql::{
 };
 use toolroom_domain::access::{Operation, Place};
 
-use crate::{error::ApiError, state::RequestContext};
+use super::server_error;
+use crate::state::RequestContext;
 
 /// Refuses a document of which the sender may not do all.
 ///
@@ -44,17 +45,9 @@ pub(super) fn check(
             continue;
         };
         ctx.require(operation)
-            .map_err(|error| server_error(error, at))?;
+            .map_err(|error| server_error(error, Some(at)))?;
     }
     Ok(())
-}
-
-fn server_error(error: ApiError, at: Pos) -> ServerError {
-    let message = error.to_string();
-    ServerError {
-        source: Some(std::sync::Arc::new(error)),
-        ..ServerError::new(message, Some(at))
-    }
 }
 
 fn chosen<'a>(

@@ -17,11 +17,11 @@ mod workspace;
 use std::{any::TypeId, sync::Arc};
 
 use async_graphql::{
-    Context, Data, Executor, MergedObject, MergedSubscription, Request, Response, ServerError,
+    Context, Data, Executor, MergedObject, MergedSubscription, Pos, Request, Response, ServerError,
     dataloader::DataLoader,
 };
 use futures::{
-    StreamExt as _,
+    FutureExt as _, StreamExt as _,
     future::BoxFuture,
     stream::{self, BoxStream},
 };
@@ -30,6 +30,7 @@ use tracing::Instrument as _;
 
 use crate::{
     error::ApiError,
+    limit::Limits,
     state::{AppState, RequestContext},
 };
 use tool::loader::ToolLoader;
@@ -67,7 +68,7 @@ type Inner = async_graphql::Schema<Query, Mutation, Subscription>;
 
 /// Answers GraphQL requests. A request's data holds its [`RequestContext`]. Cheap to clone.
 #[derive(Clone)]
-pub struct Schema(Inner);
+pub struct Schema(Inner, Limits);
 
 fn build() -> async_graphql::SchemaBuilder<Query, Mutation, Subscription> {
     async_graphql::Schema::build(
@@ -88,13 +89,14 @@ pub fn schema(state: AppState) -> Schema {
     // A batch is read on behalf of the request that began it, and is logged as such.
     let spawn = |batch: BoxFuture<'static, ()>| tokio::spawn(batch.in_current_span());
     let loader = DataLoader::new(ToolLoader(state.clone()), spawn);
+    let limits = state.limits.clone();
     let schema = build().data(state).data(loader).finish();
     let unknown = access::unknown(&schema.sdl());
     assert!(
         unknown.is_empty(),
         "no role is told of {unknown:?}: add them to `toolroom_domain::access`"
     );
-    Schema(schema)
+    Schema(schema, limits)
 }
 
 /// The schema as text, for which nothing need run.
@@ -119,14 +121,38 @@ impl Executor for Schema {
     ) -> BoxStream<'static, Response> {
         let sender = sender(&request, session_data.as_deref());
         let request_id = request_id(sender.as_ref());
-        if let Err(error) = check(&mut request, sender.as_ref()) {
-            let refused = error::complete(Response::from_errors(vec![error]), &request_id);
-            return stream::once(async { refused }).boxed();
-        }
-        self.0
-            .execute_stream_with_session_data(request, session_data.unwrap_or_default())
+        let Schema(schema, limits) = self.clone();
+        let begun = async move {
+            // What comes over a socket was counted as one request when the socket was opened.
+            if let (Some(_), Some(sender)) = (&session_data, &sender)
+                && let Some(refused) = limits.admit_request(sender).await.refused
+            {
+                return refusal(server_error(refused, None));
+            }
+            match check(&mut request, sender.as_ref()) {
+                Ok(()) => schema
+                    .execute_stream_with_session_data(request, session_data.unwrap_or_default())
+                    .boxed(),
+                Err(error) => refusal(error),
+            }
+        };
+        begun
+            .flatten_stream()
             .map(move |response| error::complete(response, &request_id))
             .boxed()
+    }
+}
+
+fn refusal(error: ServerError) -> BoxStream<'static, Response> {
+    stream::once(async { Response::from_errors(vec![error]) }).boxed()
+}
+
+/// An error of ours as the library carries it.
+fn server_error(error: ApiError, at: Option<Pos>) -> ServerError {
+    let message = error.to_string();
+    ServerError {
+        source: Some(Arc::new(error)),
+        ..ServerError::new(message, at)
     }
 }
 
@@ -135,13 +161,7 @@ impl Executor for Schema {
 fn check(request: &mut Request, sender: Option<&RequestContext>) -> Result<(), ServerError> {
     let operation = request.operation_name.clone();
     let document = request.parsed_query()?;
-    limits::check(document).map_err(|error| {
-        let message = error.to_string();
-        ServerError {
-            source: Some(Arc::new(error)),
-            ..ServerError::new(message, None)
-        }
-    })?;
+    limits::check(document).map_err(|error| server_error(error, None))?;
     // Without a sender nothing can be resolved: see `request`.
     match sender {
         Some(sender) => access::check(sender, document, operation.as_deref()),

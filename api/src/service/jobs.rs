@@ -25,6 +25,7 @@ use toolroom_projections::{
 
 use super::{
     directory::Entry,
+    quota::within_quota,
     settle::{JOBS, after_command, after_run, before_read},
 };
 use crate::{
@@ -160,10 +161,11 @@ pub async fn execute(
         ip: ctx.ip.clone(),
         user_agent: ctx.user_agent.clone(),
     };
-    let outcome = state
-        .runner
-        .run(request, Duration::from_millis(wait))
-        .await?;
+    let run = async {
+        let wait = Duration::from_millis(wait);
+        Ok(state.runner.run(request, wait).await?)
+    };
+    let outcome = within_quota(state, ctx.workspace, run, |_| true).await?;
     after_run(state, ctx, outcome.global_seq).await?;
     JobView::of_aggregate(&outcome.job, LastEvent::Written(outcome.global_seq))
 }
@@ -238,8 +240,13 @@ async fn request(
         at: state.clock.now(),
     }));
     let target = Target::New(id.to_string());
-    let executed = state.log.bus.execute(target, request, command).await?;
+    let asking = async { Ok(state.log.bus.execute(target, request, command).await?) };
+    let executed = within_quota(state, ctx.workspace, asking, changed_something).await?;
     settled(state, ctx, executed).await
+}
+
+fn changed_something(executed: &Executed<Job>) -> bool {
+    !executed.repeated && executed.global_seq.is_some()
 }
 
 /// Ends a job, running or not.
@@ -254,14 +261,9 @@ pub async fn cancel(
 ) -> Result<JobView, ApiError> {
     let sender = ctx.command(command_id, "cancelJob", &job)?;
     let at = state.clock.now();
-    act(
-        state,
-        ctx,
-        job,
-        Command::Cancel { reason: None, at },
-        &sender,
-    )
-    .await
+    let command = Command::Cancel { reason: None, at };
+    let executed = act(state, job, command, &sender).await?;
+    settled(state, ctx, executed).await
 }
 
 /// Tries a failed job again, with the same input and version.
@@ -275,25 +277,24 @@ pub async fn retry(
     command_id: Option<&str>,
 ) -> Result<JobView, ApiError> {
     let sender = ctx.command(command_id, "retryJob", &job)?;
+    if let Some(first) = state.log.bus.recall::<Job>(&sender).await? {
+        return settled(state, ctx, first).await;
+    }
     let at = state.clock.now();
-    act(state, ctx, job, Command::Retry { run_at: at, at }, &sender).await
+    let asking = act(state, job, Command::Retry { run_at: at, at }, &sender);
+    let executed = within_quota(state, ctx.workspace, asking, changed_something).await?;
+    settled(state, ctx, executed).await
 }
 
 async fn act(
     state: &AppState,
-    ctx: &RequestContext,
     job: JobId,
     command: Command,
     sender: &CommandContext,
-) -> Result<JobView, ApiError> {
+) -> Result<Executed<Job>, ApiError> {
     let target = Target::Existing(job.to_string());
-    let executed = state
-        .log
-        .bus
-        .execute(target, command, sender)
-        .await
-        .map_err(|error| of_job(error.into(), job))?;
-    settled(state, ctx, executed).await
+    let acted = state.log.bus.execute(target, command, sender).await;
+    acted.map_err(|error| of_job(error.into(), job))
 }
 
 /// Runs a past job again in the background, with the tool version and the input it had then.

@@ -11,6 +11,8 @@ pub const CATALOG: &str = "catalog";
 pub const JOBS: &str = "jobs";
 /// The follower that counts runs.
 pub const STATS: &str = "stats";
+/// The follower that counts the runs that are asked for.
+pub const USAGE: &str = "usage";
 /// The follower that keeps the audit's index.
 pub const AUDIT: &str = "audit";
 /// The follower that keeps the list of workspaces.

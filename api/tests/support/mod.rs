@@ -108,6 +108,7 @@ impl App {
                 version: "test".to_owned(),
                 started_at: SystemClock.now(),
                 data_dir: std::env::temp_dir(),
+                plan_limits: true,
             },
             projections: reader,
             log,
