@@ -110,3 +110,48 @@ pub(super) fn grant(flow: Flow, granted: u32, tokens: f64) -> Grant {
         more_in: flow.time_for(1.0 - tokens).max(SHORTEST_PAUSE),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
+    use toolroom_eventlog::testing::TestDatabase;
+
+    use super::{
+        super::{bucket::Bucket, tests::HandClock},
+        *,
+    };
+
+    /// The statement computes what [`Bucket`] does: whatever is asked for, and whenever.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_database_counts_as_the_arithmetic_says() {
+        let database = TestDatabase::create().await;
+        let pool = database.pool().await;
+        let steps = proptest::collection::vec((0..3_000_u64, 0..60_u32), 1..40);
+        let mut runner = TestRunner::deterministic();
+        for case in 0..8 {
+            let steps = steps.new_tree(&mut runner).unwrap().current();
+            let clock = HandClock::at("2026-11-21T10:00:00Z");
+            let bucket = SharedBucket {
+                pool: pool.clone(),
+                workspace: WorkspaceId::from_uuid(uuid::Uuid::from_u128(case)),
+                key: None,
+                rate: Rate {
+                    per_second: 10,
+                    burst: 100,
+                },
+                clock: Some(Arc::new(clock.clone())),
+            };
+            let flow = Flow::from(bucket.rate);
+            let mut expected = Bucket::full(flow, clock.now());
+            for (wait, want) in steps {
+                clock.pass(Duration::from_millis(wait));
+                let taken = bucket.take(want).await.unwrap();
+                let granted = expected.take(flow, want, clock.now());
+                assert_eq!(taken.granted, granted);
+                let tokens = expected.tokens(flow, clock.now());
+                assert_eq!(taken.left, tokens as u64, "{tokens}");
+            }
+        }
+        pool.close().await;
+    }
+}

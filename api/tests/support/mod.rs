@@ -1,7 +1,10 @@
 //! An API on a database of its own, with a runner and a checker that do the least that a test needs.
 #![allow(dead_code, reason = "each test uses its part")]
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use async_graphql::{Executor as _, Request, Response, Variables};
 use async_trait::async_trait;
@@ -11,15 +14,17 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use toolroom_api::{
-    ApiOptions, AppState, Parts, RequestContext,
+    ApiError, ApiOptions, AppState, Parts, RequestContext,
     auth::{AuthOptions, Authenticator},
     graphql,
+    limit::Plans,
 };
 use toolroom_domain::{
-    Clock, ToolId, Violation,
+    Clock, ToolId, Violation, WorkspaceId,
     job::{Command, Failure, Job, Request as JobRequest, ToolRef, seal_context},
     port::{DefinitionChecker, Mailer, PortError, RunOutcome, RunRequest, Runner},
     tool::{Definition, ToolConfig},
+    workspace::Plan,
 };
 use toolroom_eventlog::{
     CommandContext, Database, EventLog, SystemClock,
@@ -127,6 +132,36 @@ impl App {
         self.shutdown.cancel();
         while self.followers.join_next().await.is_some() {}
         self.tasks.finish().await;
+    }
+
+    /// Waits until all that was appended is in the read models.
+    pub async fn settled(&self) {
+        let last: i64 = sqlx::query_scalar("select max(global_seq) from events")
+            .fetch_one(self.state.log.database.pool())
+            .await
+            .unwrap();
+        let feed = &self.state.log.feed;
+        let head = feed.position_of(last, PATIENCE).await.unwrap().unwrap();
+        for projection in self.state.projections.status().await.unwrap() {
+            let there = self
+                .state
+                .projections
+                .wait_for(projection.name, head, PATIENCE);
+            assert!(there.await.unwrap(), "{} does not follow", projection.name);
+        }
+    }
+
+    /// Waits for something that only the database tells.
+    pub async fn until(&self, is_so: impl AsyncFn() -> bool) {
+        let waiting = async {
+            let mut looks = tokio::time::interval(Duration::from_millis(10));
+            while !is_so().await {
+                looks.tick().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting)
+            .await
+            .expect("it becomes so in time");
     }
 
     /// The response to a document with variables.
@@ -380,5 +415,51 @@ impl DefinitionChecker for Lenient {
         } else {
             Err(vec![Violation::new("", "must be an object")])
         }
+    }
+}
+
+/// A clock that stands still until it is told otherwise.
+#[derive(Clone, Debug)]
+pub struct HandClock(Arc<Mutex<Timestamp>>);
+
+impl HandClock {
+    pub fn at(time: &str) -> Self {
+        Self(Arc::new(Mutex::new(time.parse().unwrap())))
+    }
+
+    pub fn pass(&self, time: Duration) {
+        let mut now = self.0.lock().unwrap();
+        *now = now.checked_add(time).unwrap();
+    }
+}
+
+impl Clock for HandClock {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap()
+    }
+}
+
+/// Every workspace has the same plan.
+#[derive(Clone, Debug)]
+pub struct Planned(Arc<Mutex<Option<Plan>>>);
+
+impl Planned {
+    pub fn of(plan: Plan) -> Self {
+        Self(Arc::new(Mutex::new(Some(plan))))
+    }
+
+    pub fn unknown() -> Self {
+        Self(Arc::default())
+    }
+
+    pub fn becomes(&self, plan: Plan) {
+        *self.0.lock().unwrap() = Some(plan);
+    }
+}
+
+#[async_trait]
+impl Plans for Planned {
+    async fn plan_of(&self, _: WorkspaceId) -> Result<Option<Plan>, ApiError> {
+        Ok(*self.0.lock().unwrap())
     }
 }
