@@ -13,7 +13,7 @@ create unlogged table operational.buckets (
     granted      integer not null,
     primary key (workspace_id, key)
 ) with (fillfactor = 50);
-alter table operational.buckets owner to toolroom_app;
+call isolate('operational.buckets');
 
 -- Runs that were granted to nodes in the hour and the day that have begun, UTC.
 create table operational.quotas (
@@ -25,4 +25,9 @@ create table operational.quotas (
     -- What the last to ask was given.
     granted      integer not null
 ) with (fillfactor = 50);
-alter table operational.quotas owner to toolroom_app;
+call isolate('operational.quotas');
+
+-- Whoever finds out who asks finds out whether they ask too much.
+grant usage on schema operational to toolroom_authenticator;
+grant select, insert, update, delete on operational.buckets to toolroom_authenticator;
+grant select, insert, update on operational.quotas to toolroom_authenticator;

@@ -242,7 +242,7 @@ impl Limits {
     ) -> Result<(Arc<Share>, Drawn), sqlx::Error> {
         let inner = &self.0;
         let source = SharedBucket {
-            pool: inner.counters.log.database.pool().clone(),
+            pool: inner.counters.log.database.authenticator_pool().clone(),
             workspace,
             key,
             rate,

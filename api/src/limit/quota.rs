@@ -77,13 +77,13 @@ pub(super) struct Counters {
 
 impl Counters {
     fn pool(&self) -> &PgPool {
-        self.log.database.pool()
+        self.log.database.authenticator_pool()
     }
 
     /// What the log counts of a workspace's runs.
     pub(super) async fn runs(&self, workspace: WorkspaceId) -> Result<Runs, sqlx::Error> {
         let now = self.clock.as_ref().map(|clock| clock.now());
-        runs(self.pool(), workspace, now).await
+        runs(self.log.database.reads(), workspace, now).await
     }
 
     async fn begin(&self, workspace: WorkspaceId) -> Result<(), sqlx::Error> {

@@ -145,7 +145,7 @@ async fn whoever_is_in_no_workspace_fills_no_audit() {
     assert!(denials.tell(&app.state.log.bus, Which::All).await);
     let events: i64 =
         sqlx::query_scalar("select count(*) from events where aggregate_type = 'denial'")
-            .fetch_one(app.state.log.database.pool())
+            .fetch_one(&app.owner().await)
             .await
             .unwrap();
     assert_eq!(events, 0);

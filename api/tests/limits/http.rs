@@ -195,10 +195,10 @@ async fn a_run_beyond_the_quota_is_not_asked_for() {
     let submitted = server.graphql(&key, submit).await;
     let failed: String =
         sqlx::query_scalar("select aggregate_id from events where event_type = 'JobFailed'")
-            .fetch_one(server.app.state.log.database.pool())
+            .fetch_one(&server.app.owner().await)
             .await
             .unwrap();
-    let pool = server.app.state.log.database.pool();
+    let pool = &server.app.owner().await;
     sqlx::query("update operational.quotas set hour_used = 100")
         .execute(pool)
         .await
@@ -258,7 +258,7 @@ async fn what_a_key_may_not_do_is_told_to_the_audit() {
         "select payload ->> 'operation', actor from events where event_type = 'AccessDenied'
          order by 1",
     )
-    .fetch_all(state.log.database.pool())
+    .fetch_all(&server.app.owner().await)
     .await
     .unwrap();
     let by = Actor::key(id).to_string();

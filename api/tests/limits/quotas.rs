@@ -153,7 +153,7 @@ async fn restarts_and_rebuilds_forget_no_run() {
     }
     let granted_anew = async || {
         sqlx::query("delete from operational.quotas")
-            .execute(app.state.log.database.pool())
+            .execute(&app.owner().await)
             .await
             .unwrap();
         exhaust(&[node(&app, &planned, &SystemClock)]).await.0
@@ -190,12 +190,14 @@ async fn without_the_database_nothing_is_granted_and_nobody_is_said_to_ask_too_m
     let app = App::start().await;
     let clock = HandClock::at("2026-11-21T08:00:00Z");
     let node = node(&app, &Planned::of(Plan::Free), &clock);
-    app.state.log.database.close().await;
+    // What rows are shared over; the log goes on.
+    app.state.log.database.authenticator_pool().close().await;
     let refused = tokio::time::timeout(PATIENCE, node.reserve(WORKSPACE)).await;
     let refused = refused.unwrap().err().unwrap();
     assert_eq!(refused.code, ErrorCode::ServiceUnavailable);
     let admission = tokio::time::timeout(PATIENCE, node.admit(WORKSPACE, None)).await;
     assert!(admission.unwrap().refused.is_none());
+    app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -134,7 +134,7 @@ async fn buckets_of_keys_that_nobody_uses_are_removed() {
     node.admit(workspace(1), Some(key(1))).await;
     let keys = async || -> Vec<String> {
         sqlx::query_scalar("select key from operational.buckets where key <> ''")
-            .fetch_all(app.state.log.database.pool())
+            .fetch_all(&app.owner().await)
             .await
             .unwrap()
     };

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use futures::{StreamExt as _, stream::BoxStream};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use sqlx::PgPool;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use toolroom_api::{
@@ -134,10 +135,15 @@ impl App {
         self.tasks.finish().await;
     }
 
+    /// Connections that may see and do everything.
+    pub async fn owner(&self) -> PgPool {
+        self.state.log.database.owner_pool().await.unwrap()
+    }
+
     /// Waits until all that was appended is in the read models.
     pub async fn settled(&self) {
         let last: i64 = sqlx::query_scalar("select max(global_seq) from events")
-            .fetch_one(self.state.log.database.pool())
+            .fetch_one(&self.owner().await)
             .await
             .unwrap();
         let feed = &self.state.log.feed;

@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx};
-use sqlx::{PgPool, Row, postgres::PgRow};
+use sqlx::{Row, postgres::PgRow};
 use toolroom_domain::WorkspaceId;
+use toolroom_eventlog::Reads;
 
 use crate::read::{self, Statement};
 
@@ -34,11 +35,11 @@ impl Runs {
 /// # Errors
 /// When the database does not answer.
 pub async fn runs(
-    pool: &PgPool,
+    reads: &Reads,
     workspace: WorkspaceId,
     at: Option<Timestamp>,
 ) -> Result<Runs, sqlx::Error> {
-    let found = read::first(pool, Runs::read, || {
+    let found = read::first(reads, workspace, Runs::read, || {
         let mut sql = Statement::new("with moment as (select coalesce(");
         sql.push_bind(at.map(ToSqlx::to_sqlx));
         sql.push(

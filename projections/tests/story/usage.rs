@@ -12,7 +12,7 @@ const HOUR: SignedDuration = SignedDuration::from_hours(1);
 /// The moment of the last event, by the database's clock, and that of the first.
 async fn span(app: &App) -> (Timestamp, Timestamp) {
     let row = sqlx::query("select min(recorded_at) as a, max(recorded_at) as b from events")
-        .fetch_one(app.pool())
+        .fetch_one(&app.owner)
         .await
         .unwrap();
     let time = |column| row.get::<jiff_sqlx::Timestamp, _>(column).to_jiff();
@@ -21,7 +21,7 @@ async fn span(app: &App) -> (Timestamp, Timestamp) {
 
 /// The runs of the hour and of the day.
 async fn runs(app: &App, workspace: WorkspaceId, at: Timestamp) -> (u64, u64) {
-    let counted = query::runs(app.pool(), workspace, Some(at)).await.unwrap();
+    let counted = query::runs(app.reads(), workspace, Some(at)).await.unwrap();
     assert_eq!(counted.at, at);
     (counted.hour, counted.day)
 }
@@ -61,7 +61,7 @@ async fn a_run_counts_when_it_is_asked_for_and_again_when_it_is_asked_for_again(
     if first.as_second() / 3_600 == last.as_second() / 3_600 {
         assert_eq!(counted, (3, 3));
         assert_eq!(runs(&app, WORKSPACE, last + HOUR * 24).await, (0, 0));
-        let now = query::runs(app.pool(), WORKSPACE, None).await.unwrap();
+        let now = query::runs(app.reads(), WORKSPACE, None).await.unwrap();
         assert!(now.at >= last && now.hour <= 3);
     }
     let strangers = WorkspaceId::from_uuid(uuid::Uuid::from_u128(9));
@@ -79,7 +79,7 @@ async fn hours_and_days_begin_by_the_clock() {
             .bind(WORKSPACE.uuid())
             .bind(jiff_sqlx::ToSqlx::to_sqlx(midnight + HOUR * hours))
             .bind(i64::from(runs))
-            .execute(app.pool())
+            .execute(&app.owner)
             .await
             .unwrap();
     }
