@@ -97,11 +97,12 @@ async fn an_event_tells_the_client_that_a_trusted_proxy_names() {
     let answer = Answer::of(request).await;
     assert_eq!(answer.body["data"]["registerTool"]["name"], "say");
     let owner = app.owner().await;
-    let addresses: Vec<Option<String>> =
-        sqlx::query_scalar("select distinct metadata ->> 'ip' from events")
-            .fetch_all(&owner)
-            .await
-            .unwrap();
+    let addresses: Vec<Option<String>> = sqlx::query_scalar(
+        "select distinct metadata ->> 'ip' from events where actor like 'user:%'",
+    )
+    .fetch_all(&owner)
+    .await
+    .unwrap();
     assert_eq!(addresses, [Some("192.0.2.7".to_owned())]);
 }
 

@@ -19,7 +19,7 @@ const LIST: &str = "query ($first: Int, $after: String) { apiKeys(first: $first,
 fn shown(secret: &str) -> Presented {
     Presented {
         credential: Some(secret.to_owned()),
-        workspace: None,
+        ..Presented::default()
     }
 }
 

@@ -91,8 +91,7 @@ impl App {
         let key = MasterKey::from_base64("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap();
         let shutdown = CancellationToken::new();
         let connections = Database::connect_lazy(database.connect_options());
-        let options = Options::default();
-        let (log, tasks) = EventLog::start(connections, key, options, &shutdown)
+        let (log, tasks) = EventLog::start(connections, key, Options::default(), &shutdown)
             .await
             .unwrap();
         let config = Config {
