@@ -13,7 +13,7 @@ use crate::{
     auth::{Authenticator, Credential, Identify as _, Identity},
     denial::Denials,
     error::ApiError,
-    limit::{Limits, Plans, Strangers},
+    limit::{Limits, Plans},
     service::{directory::Directory, host::Host},
 };
 use jiff::Timestamp;
@@ -78,8 +78,6 @@ pub struct Shared {
     pub(crate) host: Host,
     /// What plans limit.
     pub limits: Limits,
-    /// Who failed to authenticate.
-    pub strangers: Strangers,
     /// Who was refused what.
     pub denials: Denials,
     epoch: tokio::sync::OnceCell<i32>,
@@ -115,8 +113,7 @@ impl AppState {
                 // Whoever owns the server has what the machine has.
                 parts.options.plan_limits && !parts.auth.is_local(),
             ),
-            strangers: Strangers::new(Arc::clone(&parts.clock)),
-            denials: Denials::new(Arc::clone(&parts.clock)),
+            denials: parts.auth.denials().clone(),
             parts,
             epoch: tokio::sync::OnceCell::new(),
         }))

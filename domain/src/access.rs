@@ -191,12 +191,9 @@ fn audience(operation: Operation) -> Audience {
         | O::JobChanged => READERS,
 
         // The audit tells addresses, programs and who was refused what: more than the work needs.
-        O::AuditLog
-        | O::AuditEvent
-        | O::LogHead
-        | O::AuditEvents
-        | O::AuditReplay
-        | O::Metrics => AUDITORS,
+        O::AuditLog | O::AuditEvent | O::LogHead | O::AuditEvents | O::AuditReplay | O::Metrics => {
+            AUDITORS
+        }
 
         O::RegisterTool
         | O::UpdateTool

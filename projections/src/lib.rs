@@ -24,8 +24,8 @@ mod rebuild;
 mod request;
 mod runner;
 pub mod stats;
-pub mod workspaces;
 pub mod usage;
+pub mod workspaces;
 
 pub use dead_letter::{DeadLetter, RetryError};
 pub use page::{Page, PageRequest};

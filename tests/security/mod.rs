@@ -1,5 +1,6 @@
 //! What must not be possible, tried on the real server.
 
 mod forged;
+mod refused;
 mod tenants;
 mod walk;

@@ -445,7 +445,7 @@ async fn watched(socket: &mut Socket, tenant: &Tenant) {
 
 #[tokio::test]
 async fn two_workspaces_see_nothing_of_each_other() {
-    let app = App::start_closed_with(&[]).await;
+    let app = App::start_closed_with(&[("TOOLROOM_LIMITS_PLANS", "false")]).await;
     let mut runner = TestRunner::default();
     let steps = proptest::collection::vec(step(), OPERATIONS);
     for pair in 0..PAIRS {

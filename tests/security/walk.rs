@@ -99,7 +99,13 @@ async fn what_the_whole_server_does_is_told_to_auditors_of_its_own_workspace() {
     for (caller, sender) in Everybody::of(&app).await.0 {
         let answer = sender.send(Method::GET, "/metrics", None).await;
         let code = answer.code();
-        check("/metrics", caller, Operation::Metrics, answer.status, code.as_deref());
+        check(
+            "/metrics",
+            caller,
+            Operation::Metrics,
+            answer.status,
+            code.as_deref(),
+        );
     }
     let elsewhere = app.user("owner-of-another");
     let create = "mutation { createWorkspace(name: \"theirs\") { id } }";

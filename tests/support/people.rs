@@ -115,6 +115,13 @@ impl Caller {
         answer.body["data"].clone()
     }
 
+    /// The code of the first error of a document that is refused.
+    pub async fn refusal(&self, query: &str) -> String {
+        let answer = self.graphql(query, json!({})).await;
+        let code = answer.code();
+        code.unwrap_or_else(|| panic!("no refusal with a code: {}", answer.body))
+    }
+
     pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
         let mut request = self.http.request(method, format!("{}{path}", self.url));
         if let Some(body) = body {

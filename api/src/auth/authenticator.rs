@@ -1,13 +1,13 @@
 //! Recognises callers by what the database and the identity provider know of them.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
 use async_trait::async_trait;
 use toolroom_domain::{
     Actor, Clock, ErrorCode, UserId, WorkspaceId, access::Caller, workspace::Workspace,
 };
 use toolroom_eventlog::{
-    EventLog,
+    EventLog, ids,
     vault::{self, ServerKey},
 };
 
@@ -19,7 +19,10 @@ use super::{
     sessions::{Holder, SessionKey, Sessions, Token},
     workspaces::Workspaces,
 };
-use crate::{error::ApiError, state::RequestContext};
+use crate::{denial::Denials, error::ApiError, limit::Strangers, state::RequestContext};
+
+/// What is refused to whoever shows a key that opens nothing.
+const SHOW_KEY: &str = "authenticate";
 
 /// What the operator decides of callers.
 #[derive(Default)]
@@ -38,6 +41,8 @@ pub struct Authenticator {
     keys: Keys,
     sessions: Sessions,
     workspaces: Workspaces,
+    strangers: Strangers,
+    denials: Denials,
     clock: Arc<dyn Clock>,
 }
 
@@ -58,6 +63,8 @@ impl Authenticator {
             sessions: Sessions::new(log.database.authenticator_pool().clone(), session_key),
             keys: Keys::new(log.database.authenticator_pool().clone(), hash_key),
             workspaces: Workspaces::new(log.bus.clone(), log.database.authenticator_pool().clone()),
+            strangers: Strangers::new(Arc::clone(&clock)),
+            denials: Denials::new(Arc::clone(&clock)),
             clock,
         })
     }
@@ -90,9 +97,25 @@ impl Authenticator {
         self.workspaces.forget(id).await;
     }
 
-    async fn by_key(&self, key: &str, wanted: Option<WorkspaceId>) -> Result<Identity, ApiError> {
+    /// Tells of whoever is refused something, and of keys that are tried although they open nothing.
+    pub fn denials(&self) -> &Denials {
+        &self.denials
+    }
+
+    async fn by_key(
+        &self,
+        key: &str,
+        wanted: Option<WorkspaceId>,
+        address: Option<IpAddr>,
+    ) -> Result<Identity, ApiError> {
         let key = ApiKey::parse(key)?;
-        let known = self.keys.verify(&key, self.clock.now()).await?;
+        let known = match self.keys.verify(&key, self.clock.now()).await {
+            Ok(known) => known,
+            Err(error) => {
+                self.note_refused_key(&key, address, error.code).await;
+                return Err(error);
+            }
+        };
         let workspace = self.place_of_key(&known, wanted).await?;
         Ok(Identity {
             workspace,
@@ -302,6 +325,33 @@ impl Identify for Authenticator {
     }
 
     async fn identify(&self, presented: &Presented) -> Result<Identity, ApiError> {
+        let shows_something = presented.credential.is_some() || presented.cookie.is_some();
+        let Some(address) = presented.address.filter(|_| shows_something) else {
+            return self.recognise(presented).await;
+        };
+        self.strangers.admit(address)?;
+        let recognised = self.recognise(presented).await;
+        if let Err(error) = &recognised
+            && error.code == ErrorCode::Unauthenticated
+        {
+            self.strangers.failed(address);
+        }
+        recognised
+    }
+
+    async fn standing(&self, ctx: &RequestContext) -> Standing {
+        match self.present_caller(ctx).await {
+            Ok(Some(caller)) if caller == ctx.caller => Standing::Same,
+            Ok(Some(_)) => Standing::Changed,
+            Ok(None) => Standing::Gone,
+            // A database that is away ends nothing: what it would stream waits for it too.
+            Err(_) => Standing::Same,
+        }
+    }
+}
+
+impl Authenticator {
+    async fn recognise(&self, presented: &Presented) -> Result<Identity, ApiError> {
         let wanted = presented.wanted();
         if presented.credential.is_none()
             && let Some(cookie) = &presented.cookie
@@ -311,7 +361,7 @@ impl Identify for Authenticator {
         }
         match &presented.credential {
             Some(credential) if ApiKey::is_meant(credential) => {
-                self.by_key(credential, wanted).await
+                self.by_key(credential, wanted, presented.address).await
             }
             Some(credential) => self.by_token(credential, wanted).await,
             None if self.options.local => match wanted {
@@ -325,13 +375,26 @@ impl Identify for Authenticator {
         }
     }
 
-    async fn standing(&self, ctx: &RequestContext) -> Standing {
-        match self.present_caller(ctx).await {
-            Ok(Some(caller)) if caller == ctx.caller => Standing::Same,
-            Ok(Some(_)) => Standing::Changed,
-            Ok(None) => Standing::Gone,
-            // A database that is away ends nothing: what it would stream waits for it too.
-            Err(_) => Standing::Same,
+    /// Has the audit of a key's workspace tell that the key was tried although it opens nothing. With
+    /// another secret than its own, whoever tried it is nobody.
+    async fn note_refused_key(&self, key: &ApiKey, address: Option<IpAddr>, code: ErrorCode) {
+        if code != ErrorCode::Unauthenticated {
+            return;
         }
+        let Ok(Some(known)) = self.keys.find(key.prefix()).await else {
+            return;
+        };
+        let actor = match self.keys.is_of(key, &known) {
+            true => Actor::key(known.id),
+            false => Actor::anonymous(),
+        };
+        let tried = Identity {
+            workspace: known.workspace,
+            actor,
+            ..Identity::anonymous()
+        };
+        let mut ctx = RequestContext::of(tried, ids::new_uuid().simple().to_string());
+        ctx.ip = address.map(|address| address.to_string());
+        self.denials.note(&ctx, SHOW_KEY, code);
     }
 }

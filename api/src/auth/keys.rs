@@ -107,6 +107,11 @@ impl Keys {
         Ok(known)
     }
 
+    /// Whether a key is the one that was issued with its prefix, whether it opens anything or not.
+    pub(super) fn is_of(&self, key: &ApiKey, known: &Known) -> bool {
+        self.hash_key.verify(key, &known.hash).is_ok()
+    }
+
     /// Notes that a key was used.
     pub(super) fn used(&self, id: ApiKeyId, now: Timestamp) {
         self.lock_used().insert(id, now);

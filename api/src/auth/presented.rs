@@ -1,6 +1,6 @@
 //! What a request shows of its sender.
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use toolroom_domain::WorkspaceId;
@@ -25,6 +25,8 @@ pub struct Presented {
     pub cookie: Option<Cookie>,
     /// The workspace that is asked for, as it was written.
     pub workspace: Option<String>,
+    /// From which address, if that is known.
+    pub address: Option<IpAddr>,
 }
 
 /// The cookie of a session, as a page of ours sends it.
@@ -84,6 +86,7 @@ impl Presented {
             credential: credential.map(str::to_owned),
             cookie: None,
             workspace,
+            address: None,
         })
     }
 

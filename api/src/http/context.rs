@@ -42,6 +42,7 @@ pub(crate) async fn with_context(
 ) -> Response {
     let presented = Presented::of(request.headers()).map(|presented| Presented {
         cookie: cookie::shown(&request, client, &recognition.shell.options),
+        address: client.address,
         ..presented
     });
     let presented = match presented {

@@ -38,6 +38,7 @@ impl Opener {
                 cookie: self.presented.cookie.filter(|_| said.credential.is_none()),
                 credential: said.credential.or(self.presented.credential),
                 workspace: said.workspace.or(self.presented.workspace),
+                address: self.presented.address,
             };
             match self.auth.identify(&presented).await {
                 Ok(sender) => self.context.sent_by(sender),
