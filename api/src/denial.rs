@@ -157,7 +157,7 @@ impl Noted {
 
 /// Something that is to be written.
 enum Telling {
-    Kind(Kind, Span, CommandContext),
+    Kind(Box<Kind>, Span, Box<CommandContext>),
     Omitted(WorkspaceId, Omitted),
 }
 
@@ -307,7 +307,7 @@ impl Denials {
                 user_agent: gathered.user_agent.clone(),
                 ..CommandContext::system(kind.workspace, "audit", gathered.request_id.clone())
             };
-            tellings.push(Telling::Kind(kind.clone(), span, context));
+            tellings.push(Telling::Kind(Box::new(kind.clone()), span, Box::new(context)));
             true
         });
         noted.omitted.retain(|workspace, omitted| {

@@ -16,7 +16,7 @@ use toolroom_projections::{
     api_keys::{self, ApiKeyOrder, ApiKeyRow},
 };
 
-use super::settle::{API_KEYS, after_command, before_read};
+use super::settle::{API_KEYS, after_command, as_kept, before_read};
 use crate::{
     auth::{api_key, bootstrap},
     error::ApiError,
@@ -160,9 +160,9 @@ fn row(key: &ApiKey) -> Option<ApiKeyRow> {
         prefix: key.prefix()?.to_owned(),
         role: key.role()?,
         created_by: key.created_by()?.to_string(),
-        created_at: key.created_at()?,
-        expires_at: key.expires_at(),
-        revoked_at: key.revoked_at(),
+        created_at: as_kept(key.created_at()?),
+        expires_at: key.expires_at().map(as_kept),
+        revoked_at: key.revoked_at().map(as_kept),
     })
 }
 

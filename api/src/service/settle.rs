@@ -1,5 +1,7 @@
 //! Read your own writes: how commands and reads wait for the read models.
 
+use jiff::Timestamp;
+
 use crate::{
     error::ApiError,
     state::{AppState, READ_YOUR_WRITES, RequestContext},
@@ -21,6 +23,12 @@ pub const WORKSPACES: &str = "workspaces";
 pub const MEMBERS: &str = "members";
 /// The follower that keeps the list of API keys.
 pub const API_KEYS: &str = "api_keys";
+
+/// A moment as read models keep it, to the microsecond: what a command answers is what a read then
+/// finds.
+pub(super) fn as_kept(time: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
+}
 
 /// Waits until `follower` has what a command wrote; says where that is. None when it takes longer
 /// than [`READ_YOUR_WRITES`], which is the read model's trouble, not the command's.

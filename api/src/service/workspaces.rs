@@ -13,7 +13,7 @@ use toolroom_projections::{
 
 use super::{
     sender::{self, selected},
-    settle::{MEMBERS, WORKSPACES, after_command, before_read},
+    settle::{MEMBERS, WORKSPACES, after_command, as_kept, before_read},
 };
 use crate::{
     error::ApiError,
@@ -197,7 +197,7 @@ fn row(workspace: &Workspace) -> Result<WorkspaceRow, ApiError> {
             plan: workspace.plan(),
             time_zone: workspace.time_zone().to_owned(),
             is_deleted: workspace.is_deleted(),
-            created_at,
+            created_at: as_kept(created_at),
         }),
         _ => Err(ApiError::refused(&Error::Unknown)),
     }
