@@ -225,7 +225,9 @@ async fn fill(tx: &mut PgConnection, table: &str, workspace: WorkspaceId) {
         ("metadata", _) => format!(r#"'{{"workspace_id":"{workspace}"}}'"#),
         (_, "text") => "gen_random_uuid()::text".to_owned(),
         (_, "uuid") => "gen_random_uuid()".to_owned(),
-        (_, "bigint" | "integer" | "smallint") => "(1 + random() * 30000)::int".to_owned(),
+        (_, "bigint" | "integer" | "smallint" | "double precision") => {
+            "(1 + random() * 30000)::int".to_owned()
+        }
         (_, "boolean") => "false".to_owned(),
         (_, "json" | "jsonb") => "'{}'".to_owned(),
         (_, "bytea") => "'\\x00'".to_owned(),
@@ -281,8 +283,11 @@ async fn each_table_shows_and_lets_change_nothing_of_others_even_if_all_is_grant
         let mut tx = owner.begin().await.unwrap();
         fill(&mut tx, &table, mine).await;
         fill(&mut tx, &table, theirs).await;
-        let grant = format!("grant all on {table} to toolroom_reader");
-        sqlx::query(&grant).execute(&mut *tx).await.unwrap();
+        let grants = format!(
+            "grant all on {table} to toolroom_reader;
+             grant usage on schema operational to toolroom_reader"
+        );
+        sqlx::raw_sql(&grants).execute(&mut *tx).await.unwrap();
 
         become_reader(&mut tx, None).await;
         assert!(shown(&mut tx, &table).await.is_empty(), "{table}");
