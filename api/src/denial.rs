@@ -276,7 +276,7 @@ impl Denials {
         for telling in self.take_out(which) {
             is_written &= match telling {
                 Telling::Kind(kind, span, context) => {
-                    self.tell_kind(bus, kind, span, &context).await
+                    self.tell_kind(bus, *kind, span, &context).await
                 }
                 Telling::Omitted(workspace, omitted) => {
                     self.tell_omitted(bus, workspace, omitted).await
@@ -307,7 +307,11 @@ impl Denials {
                 user_agent: gathered.user_agent.clone(),
                 ..CommandContext::system(kind.workspace, "audit", gathered.request_id.clone())
             };
-            tellings.push(Telling::Kind(Box::new(kind.clone()), span, Box::new(context)));
+            tellings.push(Telling::Kind(
+                Box::new(kind.clone()),
+                span,
+                Box::new(context),
+            ));
             true
         });
         noted.omitted.retain(|workspace, omitted| {

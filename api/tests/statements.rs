@@ -19,7 +19,10 @@ use tracing_subscriber::{
 /// Keeps the statements that are sent within a span called `counted`; those that the log and the
 /// read models send meanwhile are in none.
 #[derive(Clone, Default)]
-struct Statements(Arc<Mutex<Vec<(Option<tracing::span::Id>, String)>>>);
+struct Statements(Arc<Mutex<Vec<Sent>>>);
+
+/// A statement, and the span that it was sent in.
+type Sent = (Option<tracing::span::Id>, String);
 
 static STATEMENTS: LazyLock<Statements> = LazyLock::new(|| {
     let statements = Statements::default();

@@ -67,8 +67,7 @@ async fn what_a_role_does_not_permit_is_told_in_the_audit() {
         let refused = viewer.refusal("mutation { executeTool(toolName: \"x\", input: {}) { id } }");
         assert_eq!(refused.await, "FORBIDDEN");
     }
-    let query =
-        "{ auditLog(filter: { type: [\"AccessDenied\"] }) { nodes { actor payload } } }";
+    let query = "{ auditLog(filter: { type: [\"AccessDenied\"] }) { nodes { actor payload } } }";
     let told = async {
         loop {
             let found = app.data(query, json!({})).await;

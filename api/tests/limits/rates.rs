@@ -114,7 +114,7 @@ async fn a_sender_is_told_where_they_stand() {
             left: 99
         }
     );
-    hammer(&[node.clone()], workspace(1), Some(key(1)), 60).await;
+    hammer(std::slice::from_ref(&node), workspace(1), Some(key(1)), 60).await;
     let refused = node.admit(workspace(1), Some(key(1))).await;
     assert_eq!(refused.standings[0].left, 0);
     let error = refused.refused.unwrap();
