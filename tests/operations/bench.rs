@@ -65,13 +65,48 @@ async fn a_machine_is_measured_and_left_as_it_was() {
 }
 
 #[tokio::test]
+async fn credentials_and_policies_are_measured_beside_local_mode() {
+    let operator = Operator::new();
+    let few = "bench auth --rounds 1 --seconds 1 --clients 2 --jobs 50";
+    let arguments: Vec<_> = few.split(' ').collect();
+    let measured = operator.run(&arguments).await.succeeds();
+    let out = measured.out();
+    for statement in ["a page of tools", "a page of jobs"] {
+        // Statement, with policies, without, their ratio.
+        let cells = row(&out, statement);
+        assert!(cells[1..3].iter().all(|cell| number(cell) > 0.0), "{out}");
+    }
+    for request in ["`tools(first: 20)`", "`jobs(first: 20)`", "`executeTool`"] {
+        let rows: Vec<_> = out
+            .lines()
+            .filter(|line| line.starts_with(&format!("| {request}")))
+            .collect();
+        for (line, caller) in rows.iter().zip([
+            "local mode without policies",
+            "local mode",
+            "API key",
+            "token (HS256)",
+        ]) {
+            // Request, caller, rate, p50, p99, three ratios with their lowest and highest.
+            let cells = row(line, request);
+            assert_eq!(cells[1], caller, "{out}");
+            assert!(number(&cells[2]) > 0.0, "{out}");
+            let ratio = cells[5].split(' ').next().expect("is there");
+            assert!(number(ratio) > 0.0, "{out}");
+        }
+        assert_eq!(rows.len(), 4, "{out}");
+    }
+    assert!(is_empty(&operator));
+}
+
+#[tokio::test]
 async fn a_benchmark_that_is_interrupted_leaves_nothing() {
     let operator = Operator::new();
-    for benchmark in ["append", "http"] {
+    for (benchmark, data) in [("append", "data"), ("http", "data"), ("auth", "closed")] {
         let measuring = operator.bench(&[benchmark, "--seconds", "600"]).await;
         let folder = std::fs::read_dir(operator.path(".")).expect("can be read");
         let folder = folder.map(|entry| entry.expect("can be read").path());
-        let data = folder.last().expect("it has a folder").join("data");
+        let data = folder.last().expect("it has a folder").join(data);
         let database = postgres(&data);
         measuring.signal(Signal::SIGINT);
         let (code, words) = measuring.ended().await;

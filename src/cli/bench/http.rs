@@ -1,22 +1,23 @@
 //! `toolroom bench http`: requests a second over HTTP against this very program as a server, and
 //! how far its read models fall behind under them.
 
-mod behind;
-mod client;
-mod load;
-mod server;
+pub mod behind;
+pub mod client;
+pub mod load;
+pub mod server;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::json;
 
-use self::{client::Client, server::Server};
+use self::{
+    client::{Client, Target},
+    server::{Server, Setup, on_servers},
+};
 use super::{
     Bench, CLIENTS, SECONDS,
     private::Folder,
     report::{Report, exact, whole},
-    stopped_by,
 };
 use crate::cli::output;
 
@@ -24,11 +25,11 @@ use crate::cli::output;
 const TOOLS: usize = 25;
 
 /// The hot path: a tool that does nothing.
-const EXECUTE: &str =
+pub const EXECUTE: &str =
     r#"mutation { executeTool(toolName: "echo", input: {a: 1}) { id status output } }"#;
 
 /// A page with four fields a row.
-const LIST: &str = "{ tools(first: 20) { nodes { id name version description } } }";
+pub const LIST: &str = "{ tools(first: 20) { nodes { id name version description } } }";
 
 #[derive(clap::Args, Debug)]
 pub struct Arguments {
@@ -67,33 +68,23 @@ pub async fn run(bench: &mut Bench<'_>, arguments: &Arguments) -> anyhow::Result
          same machine.",
     );
     let folder = Folder::beside(&bench.config.data_dir, 0)?;
-    let mut server = Server::start(bench.config, &folder)?;
-    // Not interrupted, as no start of a server is.
-    let measured = match server.listening().await {
-        Ok(address) => {
-            folder.announce();
-            tokio::select! {
-                measured = measure(&server, address, &mut bench.report, arguments) => measured,
-                signal = bench.signals.stop() => Err(stopped_by(signal)),
-                error = folder.fills_disk() => Err(error),
-            }
-        }
-        Err(error) => Err(error),
+    let setup = Setup {
+        data: "data",
+        settings: Vec::new(),
     };
-    let stopped = server.stop().await;
-    let removed = folder.remove();
-    measured?;
-    stopped?;
-    removed
+    let measure = async |_: &Folder, [server]: &[Server; 1], report: &mut Report| {
+        measure(server, report, arguments).await
+    };
+    on_servers(bench, folder, [setup], measure).await
 }
 
 async fn measure(
     server: &Server,
-    address: SocketAddr,
     report: &mut Report,
     arguments: &Arguments,
 ) -> anyhow::Result<()> {
-    let mut client = Client::connect(address).await?;
+    let target = Target::open(server.address()?);
+    let mut client = Client::connect(&target).await?;
     register(&mut client, "echo").await?;
     for number in 1..=TOOLS {
         register(&mut client, &format!("tool{number}")).await?;
@@ -115,7 +106,7 @@ async fn measure(
         ("`tools(first: 20)`, four fields", LIST),
     ] {
         output::status(format_args!("http: {name}"));
-        let load = load::drive(address, query, arguments.clients, time).await?;
+        let load = load::drive(&target, query, arguments.clients, time).await?;
         report.row(&[
             name.to_owned(),
             arguments.clients.to_string(),
@@ -129,8 +120,8 @@ async fn measure(
         if query == EXECUTE {
             output::status("http: waiting for the read models");
             // The first connection lay idle meanwhile, which the server bounds.
-            let mut client = Client::connect(address).await?;
-            behind = behind::watch(&mut client).await?;
+            let mut client = Client::connect(&target).await?;
+            behind = behind::watch(&mut client, "the-load").await?;
         }
     }
     report.note("At the end of the executions:");
@@ -147,7 +138,7 @@ async fn measure(
 
 /// Registers a tool that gives its input back; says at which position of the log, if it has its
 /// place already.
-async fn register(client: &mut Client, name: &str) -> anyhow::Result<Option<i64>> {
+pub async fn register(client: &mut Client, name: &str) -> anyhow::Result<Option<i64>> {
     let query = "mutation($i: RegisterToolInput!) { registerTool(input: $i) { id } }";
     let input = json!({
         "name": name,

@@ -4,6 +4,7 @@
 //! goes with it; see `docs/decisions/0055-benchmarks-in-the-binary.md`.
 
 mod append;
+mod auth;
 mod depth;
 mod http;
 mod load;
@@ -46,9 +47,11 @@ enum Benchmark {
     Run(run::Arguments),
     /// Requests a second over HTTP, and how far the read models fall behind.
     Http(http::Arguments),
+    /// What credentials and row-level security cost, beside local mode.
+    Auth(auth::Arguments),
     /// How fast a read model is rebuilt, and how soon it shows a command's effect.
     ReadModels(read_models::Arguments),
-    /// All of them with their defaults, one after the other: about a quarter of an hour.
+    /// All of them with their defaults, one after the other: about twenty-five minutes.
     All,
 }
 
@@ -87,12 +90,13 @@ pub async fn run(config: &Config, arguments: Arguments) -> anyhow::Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-fn all() -> [Benchmark; 5] {
+fn all() -> [Benchmark; 6] {
     [
         Benchmark::Append(append::Arguments::default()),
         Benchmark::Depth(depth::Arguments::default()),
         Benchmark::Run(run::Arguments::default()),
         Benchmark::Http(http::Arguments::default()),
+        Benchmark::Auth(auth::Arguments::default()),
         Benchmark::ReadModels(read_models::Arguments::default()),
     ]
 }
@@ -104,6 +108,7 @@ impl Bench<'_> {
             Benchmark::Depth(arguments) => depth::run(self, &arguments).await,
             Benchmark::Run(arguments) => run::run(self, &arguments).await,
             Benchmark::Http(arguments) => http::run(self, &arguments).await,
+            Benchmark::Auth(arguments) => auth::run(self, &arguments).await,
             Benchmark::ReadModels(arguments) => read_models::run(self, &arguments).await,
             Benchmark::All => bail!("`all` is none of the benchmarks that it stands for"),
         };
@@ -173,6 +178,7 @@ mod tests {
                 Benchmark::Depth(_) => "depth",
                 Benchmark::Run(_) => "run",
                 Benchmark::Http(_) => "http",
+                Benchmark::Auth(_) => "auth",
                 Benchmark::ReadModels(_) => "read-models",
                 Benchmark::All => unreachable!("not one of its own parts"),
             };
@@ -192,6 +198,10 @@ mod tests {
             panic!("is understood");
         };
         assert_eq!((http.clients, http.seconds), (64, 1));
+        let Ok(Benchmark::Auth(auth)) = parse("auth --rounds 3 --jobs 50") else {
+            panic!("is understood");
+        };
+        assert_eq!((auth.rounds, auth.jobs, auth.clients), (3, 50, 32));
         let Ok(Benchmark::Depth(depth)) = parse("depth --events 1000") else {
             panic!("is understood");
         };
@@ -207,6 +217,7 @@ mod tests {
             "append --clients 1,501",
             "append --clients 1,,2",
             "http --clients 1,2",
+            "auth --rounds 0",
             "depth --events 0",
             "read-models --events 999",
             "all --seconds 1",

@@ -33,15 +33,16 @@ struct Standing {
     last_error: Value,
 }
 
-/// Looks at once, and goes on until each follower has seen all that was appended before.
+/// Looks at once, and goes on until each follower has seen all that was appended before. `load` is
+/// that load's name, which no other of this server's has.
 ///
 /// # Errors
 /// When the server does not answer, or a follower is stuck.
-pub async fn watch(client: &mut Client) -> anyhow::Result<Vec<Behind>> {
+pub async fn watch(client: &mut Client, load: &str) -> anyhow::Result<Vec<Behind>> {
     let ended = Instant::now();
     let first = standing(client).await?;
     // An event of our own comes after all of the load's, and its place tells where those end.
-    let last = end(client, ended).await? - 1;
+    let last = end(client, load, ended).await? - 1;
     let ordered_after = ended.elapsed();
     let ordered = first.iter().map(|follower| follower.head).max();
     let mut behind = vec![Behind {
@@ -77,11 +78,11 @@ pub async fn watch(client: &mut Client) -> anyhow::Result<Vec<Behind>> {
 }
 
 /// Registers tools until one's place is known.
-async fn end(client: &mut Client, ended: Instant) -> anyhow::Result<i64> {
+async fn end(client: &mut Client, load: &str, ended: Instant) -> anyhow::Result<i64> {
     let mut tries = 0;
     while ended.elapsed() < PATIENCE {
         tries += 1;
-        if let Some(position) = register(client, &format!("after-the-load-{tries}")).await? {
+        if let Some(position) = register(client, &format!("after-{load}-{tries}")).await? {
             return Ok(position);
         }
     }

@@ -9,7 +9,7 @@ use hyper::{
     Request, Response, StatusCode,
     body::Incoming,
     client::conn::http1::{self, SendRequest},
-    header::{CONTENT_TYPE, HOST},
+    header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
@@ -18,10 +18,41 @@ use tokio::net::TcpStream;
 /// Where the log was after a command, as answers carry it.
 const POSITION: &str = "x-toolroom-position";
 
+/// Where requests go, and what they show.
+#[derive(Clone, Debug)]
+pub struct Target {
+    address: SocketAddr,
+    authorization: Option<HeaderValue>,
+}
+
+impl Target {
+    /// Requests that show nothing.
+    pub fn open(address: SocketAddr) -> Self {
+        Self {
+            address,
+            authorization: None,
+        }
+    }
+
+    /// Requests that show an API key or a token.
+    ///
+    /// # Errors
+    /// When it holds what no header may.
+    pub fn with_credential(address: SocketAddr, credential: &str) -> anyhow::Result<Self> {
+        let mut value = HeaderValue::try_from(format!("Bearer {credential}"))?;
+        value.set_sensitive(true);
+        Ok(Self {
+            address,
+            authorization: Some(value),
+        })
+    }
+}
+
 /// A connection. Requests go over it one after the other.
 pub struct Client {
     sender: SendRequest<Full<Bytes>>,
     host: String,
+    authorization: Option<HeaderValue>,
 }
 
 /// What a request without faults was answered.
@@ -37,7 +68,8 @@ impl Client {
     ///
     /// # Errors
     /// When nobody listens there.
-    pub async fn connect(address: SocketAddr) -> anyhow::Result<Self> {
+    pub async fn connect(target: &Target) -> anyhow::Result<Self> {
+        let address = target.address;
         let stream = TcpStream::connect(address)
             .await
             .with_context(|| format!("the server at {address} cannot be reached"))?;
@@ -48,6 +80,7 @@ impl Client {
         Ok(Self {
             sender,
             host: address.to_string(),
+            authorization: target.authorization.clone(),
         })
     }
 
@@ -56,10 +89,13 @@ impl Client {
     /// # Errors
     /// When the connection breaks.
     pub async fn post(&mut self, body: Bytes) -> anyhow::Result<Response<Bytes>> {
-        let request = Request::post("/graphql")
+        let mut request = Request::post("/graphql")
             .header(HOST, self.host.as_str())
-            .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(body))?;
+            .header(CONTENT_TYPE, "application/json");
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let request = request.body(Full::new(body))?;
         let broken = "the connection to the server broke";
         self.sender.ready().await.context(broken)?;
         let response = self.sender.send_request(request).await.context(broken)?;
@@ -105,6 +141,13 @@ pub fn is_refused(response: &Response<Bytes>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_credential_is_not_printed() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let target = Target::with_credential(address, "secret").unwrap();
+        assert!(!format!("{target:?}").contains("secret"));
+    }
 
     #[test]
     fn an_answer_with_errors_is_a_refusal() {

@@ -1,6 +1,5 @@
 //! The load: cheap, since it shares the machine with the server.
 
-use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::client::{self, Client};
+use super::client::{self, Client, Target};
 use crate::cli::bench::load::Rate;
 
 /// Threads that send: one alone would wait for itself on a machine with many cores.
@@ -48,7 +47,7 @@ impl Seen {
 /// # Errors
 /// When a connection cannot be made, or breaks.
 pub async fn drive(
-    address: SocketAddr,
+    target: &Target,
     query: &str,
     clients: u16,
     time: Duration,
@@ -61,13 +60,13 @@ pub async fn drive(
     let mut threads = Vec::new();
     for number in 0..THREADS {
         let share = clients / THREADS + u16::from(number < clients % THREADS);
-        let (body, stop) = (body.clone(), stop.clone());
+        let (target, body, stop) = (target.clone(), body.clone(), stop.clone());
         let (sender, seen) = oneshot::channel();
         thread::Builder::new()
             .name(format!("load-{number}"))
             .spawn(move || {
                 // Nobody waits for it any more when the measurement was stopped.
-                let _ = sender.send(on_this_thread(address, &body, share, begun + time, &stop));
+                let _ = sender.send(on_this_thread(&target, &body, share, begun + time, &stop));
             })?;
         threads.push(seen);
     }
@@ -91,7 +90,7 @@ fn cpu(usage: &Usage) -> Duration {
 
 /// A runtime of one thread hands nothing to other threads, and wakes none.
 fn on_this_thread(
-    address: SocketAddr,
+    target: &Target,
     body: &Bytes,
     clients: u16,
     until: Instant,
@@ -103,7 +102,7 @@ fn on_this_thread(
     let work = async {
         let mut loops = JoinSet::new();
         for _ in 0..clients {
-            loops.spawn(over_one_connection(address, body.clone(), until));
+            loops.spawn(over_one_connection(target.clone(), body.clone(), until));
         }
         let mut seen = Seen::default();
         while let Some(ended) = loops.join_next().await {
@@ -119,12 +118,8 @@ fn on_this_thread(
     })
 }
 
-async fn over_one_connection(
-    address: SocketAddr,
-    body: Bytes,
-    until: Instant,
-) -> anyhow::Result<Seen> {
-    let mut client = Client::connect(address).await?;
+async fn over_one_connection(target: Target, body: Bytes, until: Instant) -> anyhow::Result<Seen> {
+    let mut client = Client::connect(&target).await?;
     let mut seen = Seen::default();
     loop {
         let sent = Instant::now();
