@@ -109,6 +109,8 @@ impl Issuer {
             ("TOOLROOM_AUTH_AUDIENCE", AUDIENCE.to_owned()),
             ("TOOLROOM_AUTH_SECRET", self.secret.clone()),
             ("TOOLROOM_AUTH_OPERATORS", USER.to_owned()),
+            // As local mode has it: a plan's rate is not what is measured.
+            ("TOOLROOM_LIMITS_PLANS", "false".to_owned()),
         ])
     }
 
