@@ -157,7 +157,7 @@ impl Noted {
 
 /// Something that is to be written.
 enum Telling {
-    Kind(Box<Kind>, Span, Box<CommandContext>),
+    Kind(Box<(Kind, Span, CommandContext)>),
     Omitted(WorkspaceId, Omitted),
 }
 
@@ -275,8 +275,9 @@ impl Denials {
         let mut is_written = true;
         for telling in self.take_out(which) {
             is_written &= match telling {
-                Telling::Kind(kind, span, context) => {
-                    self.tell_kind(bus, *kind, span, &context).await
+                Telling::Kind(of_kind) => {
+                    let (kind, span, context) = *of_kind;
+                    self.tell_kind(bus, kind, span, &context).await
                 }
                 Telling::Omitted(workspace, omitted) => {
                     self.tell_omitted(bus, workspace, omitted).await
@@ -307,11 +308,7 @@ impl Denials {
                 user_agent: gathered.user_agent.clone(),
                 ..CommandContext::system(kind.workspace, "audit", gathered.request_id.clone())
             };
-            tellings.push(Telling::Kind(
-                Box::new(kind.clone()),
-                span,
-                Box::new(context),
-            ));
+            tellings.push(Telling::Kind(Box::new((kind.clone(), span, context))));
             true
         });
         noted.omitted.retain(|workspace, omitted| {
