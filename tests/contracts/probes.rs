@@ -55,7 +55,7 @@ async fn metrics_tell_of_what_happened() {
         "toolroom_command_seconds_count{aggregate=\"tool\"} 1",
         "toolroom_follower_lag_events{follower=\"catalog\"}",
         "toolroom_horizon_age_seconds",
-        "toolroom_pool_connections{pool=\"app\",state=\"used\"}",
+        "toolroom_pool_connections{pool=\"reads\",state=\"used\"}",
     ] {
         assert!(text.contains(line), "{line} is missing in\n{text}");
     }

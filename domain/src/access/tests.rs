@@ -192,6 +192,7 @@ fn an_auditor_reads_catalogue_jobs_and_audit_and_nothing_more() {
         Operation::LogHead,
         Operation::AuditEvents,
         Operation::AuditReplay,
+        Operation::Metrics,
     ]);
     assert_eq!(beyond_everybody, expected);
 }

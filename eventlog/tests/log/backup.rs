@@ -13,11 +13,13 @@ use toolroom_eventlog::{
 use crate::support::{Started, named, register};
 
 /// Tables that are derived from the log or belong to the machinery.
-const NOT_PRIMARY: [&str; 4] = [
+const NOT_PRIMARY: [&str; 5] = [
     "_sqlx_migrations",
     "checkpoints",
     "dead_letters",
     "read_models",
+    // Whoever takes a backup into another database signs in anew.
+    "sessions",
 ];
 
 async fn backup_of(app: &Started) -> Vec<u8> {

@@ -194,3 +194,45 @@ async fn who_lost_all_keys_makes_one_on_the_database() {
     operator.run(&["verify"]).await.succeeds();
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_key_is_made_used_listed_and_revoked_from_the_command_line() {
+    let operator = strict();
+    let server = operator.serve().await;
+    let url = server.url();
+    let login = ["login", "--server", &url, "--key-file", "first.key"];
+    ran(&mut operator.client(&login)).await.succeeds();
+
+    let create = ["keys", "create", "ci", "--role", "MEMBER"];
+    let made = ran(&mut operator.client(&create)).await.succeeds();
+    let key = made.out().trim().to_owned();
+    assert_eq!(made.out().lines().count(), 1, "the key alone: {made:?}");
+    let id = known_as(&operator, &server, &key).await;
+    let id = id.strip_prefix("key:").expect("a key").to_owned();
+
+    let listed = ran(&mut operator.client(&["keys", "list"]))
+        .await
+        .succeeds();
+    assert!(
+        listed.out().contains(&id) && listed.out().contains("ci"),
+        "{listed:?}"
+    );
+    assert!(!listed.out().contains(&key), "{listed:?}");
+
+    let revoke = ["keys", "revoke", &id];
+    ran(&mut operator.client(&revoke)).await.succeeds();
+    let query = "{ tools { totalCount } }";
+    assert_eq!(
+        refused(&server, &key, query).await.as_deref(),
+        Some("UNAUTHENTICATED")
+    );
+
+    let workspaces = ran(&mut operator.client(&["workspaces", "list"])).await;
+    assert!(workspaces.succeeds().out().contains("default"));
+    ran(&mut operator.client(&["logout", "--server", &url]))
+        .await
+        .succeeds();
+    let forgotten = ran(&mut operator.client(&["whoami", "--server", &url])).await;
+    assert_eq!(forgotten.code(), 1, "{forgotten:?}");
+    server.stop().await;
+}
