@@ -1,8 +1,8 @@
 //! What keeps a workspace, a key or a stranger from taking more than their part.
 //!
 //! What a plan grants is shared by all nodes, in rows of the database from which each node takes some
-//! ahead of need ([`share`]): requests by token buckets ([`rate`]), runs of tools by the hour and the
-//! day ([`quota`]). Failed authentications are counted by each node for itself ([`stranger`]).
+//! ahead of need (`share`): requests by token buckets (`rate`), runs of tools by the hour and the
+//! day (`quota`). Failed authentications are counted by each node for itself (`stranger`).
 
 pub(crate) mod bucket;
 pub(crate) mod http;

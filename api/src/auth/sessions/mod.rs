@@ -73,7 +73,7 @@ pub struct Session {
     pub user_agent: Option<String>,
     /// When it was made.
     pub created_at: Timestamp,
-    /// When it was last used, [`COARSE`] late at the most.
+    /// When it was last used, a minute late at the most.
     pub last_used_at: Timestamp,
     /// When it ends, however it is used.
     pub expires_at: Timestamp,
