@@ -19,6 +19,8 @@ use toolroom_eventlog::{
 };
 use toolroom_projections::{RebuildError, RetryError};
 
+use crate::auth::Reason;
+
 /// When to come again after the database was away or too busy, in milliseconds: long enough for a
 /// restart, short enough for a person to wait.
 pub const RETRY_AFTER_MS: u64 = 1_000;
@@ -47,6 +49,8 @@ pub struct ApiError {
     pub candidates: Box<[String]>,
     /// The job that it concerns.
     pub job_id: Option<JobId>,
+    /// Why a credential does not count. For the log: never shown.
+    pub(crate) refused_for: Option<Reason>,
     /// What lies behind a fault of ours. Never shown.
     cause: Option<Cause>,
 }
@@ -61,6 +65,7 @@ impl ApiError {
             retry_after_ms: None,
             candidates: Box::default(),
             job_id: None,
+            refused_for: None,
             cause: None,
         }
     }

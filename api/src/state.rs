@@ -183,6 +183,8 @@ pub struct RequestContext {
     pub written: Written,
     /// Who tells the audit of it when the sender is refused something.
     pub denials: Option<Denials>,
+    /// What a REST request asks for; a GraphQL document asks for several things.
+    pub operation: Option<Operation>,
 }
 
 impl RequestContext {
@@ -207,6 +209,7 @@ impl RequestContext {
             idempotency_key: None,
             written: Written::default(),
             denials: None,
+            operation: None,
         }
     }
 
@@ -230,14 +233,25 @@ impl RequestContext {
         if access::permits(self.caller, operation) {
             return Ok(());
         }
-        let error = self.refusal(operation.name());
+        let error = self.refusal(operation);
         if let Some(denials) = &self.denials {
             denials.note(self, operation.name(), error.code);
         }
         Err(error)
     }
 
-    fn refusal(&self, name: &str) -> ApiError {
+    /// Has the audit tell of an error that says that the sender may not: the table of roles may let
+    /// them ask for what an aggregate then refuses.
+    pub(crate) fn note_refusal(&self, operation: &str, error: &ApiError) {
+        if error.code == ErrorCode::Forbidden
+            && let Some(denials) = &self.denials
+        {
+            denials.note(self, operation, error.code);
+        }
+    }
+
+    fn refusal(&self, operation: Operation) -> ApiError {
+        let name = operation.name();
         match self.caller {
             Caller::Anonymous => ApiError::new(
                 ErrorCode::Unauthenticated,
@@ -251,12 +265,11 @@ impl RequestContext {
                     "`{name}` needs a workspace and you are a member of none: make one with `createWorkspace`, or accept an invitation"
                 ),
             ),
-            Caller::User(Some(role)) | Caller::Key(role) => ApiError::new(
-                ErrorCode::Forbidden,
-                format!(
-                    "the role {role} does not permit `{name}`; ask an owner or admin of the workspace"
-                ),
-            ),
+            Caller::User(Some(role)) | Caller::Key(role) => {
+                let who = access::who_may(operation);
+                let told = format!("the role {role} does not permit `{name}`: {who} may");
+                ApiError::new(ErrorCode::Forbidden, told)
+            }
             Caller::Operator => unreachable!("an operator may do everything"),
         }
     }

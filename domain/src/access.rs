@@ -241,6 +241,20 @@ pub fn permits(caller: Caller, operation: Operation) -> bool {
     }
 }
 
+/// Who may do this, for whoever may not: to end in "… may".
+pub fn who_may(operation: Operation) -> String {
+    match audience(operation) {
+        Audience::Everybody => "everybody".to_owned(),
+        Audience::Known => "whoever shows a credential".to_owned(),
+        Audience::Persons => "a person, who shows a token and no API key,".to_owned(),
+        Audience::Roles(roles) => {
+            let roles: Vec<_> = roles.iter().map(|role| role.as_str()).collect();
+            format!("members and keys of role {}", roles.join(", "))
+        }
+        Audience::Operators => "only whoever runs the server".to_owned(),
+    }
+}
+
 /// Whether a member of this role may do this in their workspace.
 pub fn allows(role: Role, operation: Operation) -> bool {
     permits(Caller::User(Some(role)), operation)

@@ -97,6 +97,15 @@ async fn whoever_guesses_is_made_to_wait_and_nobody_else() {
         Answer::of(request).await
     };
     let (_, good) = key(&app, "good", "VIEWER").await;
+    let (_, known) = key(&app, "known", "VIEWER").await;
+    assert_eq!(from("203.0.113.7", &known).await.status, 200);
+    let (id, forgotten) = key(&app, "forgotten", "VIEWER").await;
+    let revoke = "mutation ($id: ID!) { revokeApiKey(id: $id) { revokedAt } }";
+    app.data(revoke, json!({ "id": id })).await;
+    for _ in 0..60 {
+        let answer = from("203.0.113.7", &forgotten).await;
+        assert_eq!(answer.status, 401, "a key that was issued once is no guess");
+    }
     let mut last = 401;
     let mut failures = 0;
     while last == 401 {
@@ -108,11 +117,75 @@ async fn whoever_guesses_is_made_to_wait_and_nobody_else() {
     }
     assert_eq!(last, 429);
     let refused = from("203.0.113.7", &good).await;
-    assert_eq!(refused.status, 429, "no credential is looked at");
+    assert_eq!(refused.status, 429, "no new credential is looked at");
+    let here = from("203.0.113.7", &known).await;
+    assert_eq!(
+        here.status, 200,
+        "whoever is known is not held up by a neighbour"
+    );
     assert_eq!(refused.code().as_deref(), Some("RATE_LIMIT_EXCEEDED"));
     assert!(refused.headers.contains_key("retry-after"));
     assert_eq!(from("203.0.113.8", &good).await.status, 200);
     let none = http.get(format!("{}/livez", app.url));
     let none = none.header("x-forwarded-for", "203.0.113.7");
     assert_eq!(Answer::of(none).await.status, 200, "probes show nothing");
+}
+
+#[tokio::test]
+async fn what_an_aggregate_does_not_permit_is_told_in_the_audit_too() {
+    let app = App::start_closed().await;
+    let (id, secret) = key(&app, "climber", "ADMIN").await;
+    let climber = app.shown(Some(&secret));
+    let climb = "mutation { createApiKey(name: \"up\", role: OWNER) { secret } }";
+    assert_eq!(climber.refusal(climb).await, "FORBIDDEN");
+    let elsewhere = climber
+        .http
+        .get(format!("{}/tools", app.url))
+        .header("x-workspace-id", "ws_00000000000000000000000000000009");
+    assert_eq!(Answer::of(elsewhere).await.status, 404);
+
+    let query = "query ($a: String!) {
+        auditLog(filter: { type: [\"AccessDenied\"], actor: $a }) { nodes { payload } } }";
+    let told = async {
+        loop {
+            let found = app.data(query, json!({ "a": format!("key:{id}") })).await;
+            let nodes = found["auditLog"]["nodes"].as_array().unwrap().clone();
+            if nodes.len() >= 2 {
+                return nodes;
+            }
+        }
+    };
+    let told = tokio::time::timeout(PATIENCE, told)
+        .await
+        .expect("both are told");
+    let operations: Vec<_> = told
+        .iter()
+        .map(|event| event["payload"]["operation"].clone())
+        .collect();
+    assert_eq!(operations, ["createApiKey", "selectWorkspace"], "{told:?}");
+}
+
+#[tokio::test]
+async fn whoever_is_in_no_workspace_is_bounded_too() {
+    let app = App::start_closed().await;
+    let stranger = app.user("stranger");
+    let mut answered = 0;
+    let refused = loop {
+        let answer = stranger
+            .graphql("{ workspaces { totalCount } }", json!({}))
+            .await;
+        if answer.status == 429 {
+            break answer;
+        }
+        answered += 1;
+        assert!(answered < 500, "nothing bounds it");
+    };
+    assert!(answered >= 50, "{answered}");
+    assert_eq!(refused.code().as_deref(), Some("RATE_LIMIT_EXCEEDED"));
+    assert!(refused.headers.contains_key("retry-after"));
+    let other = app
+        .user("other")
+        .graphql("{ workspaces { totalCount } }", json!({}))
+        .await;
+    assert_eq!(other.status, 200, "{}", other.body);
 }

@@ -1,8 +1,9 @@
 //! Recognises callers by what the database and the identity provider know of them.
 
-use std::{collections::HashSet, net::IpAddr, sync::Arc};
+use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use moka::sync::Cache;
 use toolroom_domain::{
     Actor, Clock, ErrorCode, UserId, WorkspaceId, access::Caller, workspace::Workspace,
 };
@@ -14,12 +15,29 @@ use toolroom_eventlog::{
 use super::{
     Cookie, Credential, Csrf, Identify, Identity, Presented, Reason, Standing, Unauthenticated,
     api_key::{ApiKey, HashKey},
-    jwt,
+    jwt::{self, Claims},
     keys::{Keys, Known},
+    presented::fingerprint,
     sessions::{Holder, SessionKey, Sessions, Token},
     workspaces::Workspaces,
 };
 use crate::{denial::Denials, error::ApiError, limit::Strangers, state::RequestContext};
+
+/// Tokens whose claims are remembered: some KiB each at the most.
+const TOKENS: u64 = 10_000;
+
+/// For how long the check of a token's signature counts: a key that its provider withdraws counts so
+/// much longer.
+const CHECKED_FOR: Duration = Duration::from_secs(60);
+
+/// Credentials remembered as good, to be looked at whatever else comes from their address.
+const KNOWN: u64 = 50_000;
+
+/// For how long after they counted.
+const KNOWN_FOR: Duration = Duration::from_secs(3_600);
+
+/// What is refused to whoever asks for a workspace that their key does not open.
+const SELECT_WORKSPACE: &str = "selectWorkspace";
 
 /// What is refused to whoever shows a key that opens nothing.
 const SHOW_KEY: &str = "authenticate";
@@ -42,6 +60,10 @@ pub struct Authenticator {
     sessions: Sessions,
     workspaces: Workspaces,
     strangers: Strangers,
+    /// What tokens say that were checked a short while ago, by their fingerprints.
+    tokens: Cache<[u8; 32], Arc<Claims>>,
+    /// The fingerprints of credentials that counted a short while ago.
+    known: Cache<[u8; 32], ()>,
     denials: Denials,
     clock: Arc<dyn Clock>,
 }
@@ -64,6 +86,14 @@ impl Authenticator {
             keys: Keys::new(log.database.authenticator_pool().clone(), hash_key),
             workspaces: Workspaces::new(log.bus.clone(), log.database.authenticator_pool().clone()),
             strangers: Strangers::new(Arc::clone(&clock)),
+            tokens: Cache::builder()
+                .max_capacity(TOKENS)
+                .time_to_live(CHECKED_FOR)
+                .build(),
+            known: Cache::builder()
+                .max_capacity(KNOWN)
+                .time_to_live(KNOWN_FOR)
+                .build(),
             denials: Denials::new(Arc::clone(&clock)),
             clock,
         })
@@ -116,7 +146,22 @@ impl Authenticator {
                 return Err(error);
             }
         };
-        let workspace = self.place_of_key(&known, wanted).await?;
+        let workspace = match self.place_of_key(&known, wanted).await {
+            Ok(workspace) => workspace,
+            Err(error) => {
+                if error.code == ErrorCode::NotFound {
+                    let actor = Actor::key(known.id);
+                    self.note(
+                        known.workspace,
+                        actor,
+                        address,
+                        SELECT_WORKSPACE,
+                        error.code,
+                    );
+                }
+                return Err(error);
+            }
+        };
         Ok(Identity {
             workspace,
             actor: Actor::key(known.id),
@@ -213,11 +258,9 @@ impl Authenticator {
         token: &str,
         wanted: Option<WorkspaceId>,
     ) -> Result<Identity, ApiError> {
-        let verifier = self.options.tokens.as_ref();
-        let verifier = verifier.ok_or(Unauthenticated::from(Reason::NoIssuer))?;
-        let claims = verifier.verify(token).await?;
-        let user =
-            UserId::try_new(claims.subject).map_err(|_| Unauthenticated::from(Reason::Subject))?;
+        let claims = self.claims_of(token).await?;
+        let user = UserId::try_new(claims.subject.as_str())
+            .map_err(|_| Unauthenticated::from(Reason::Subject))?;
         let (workspace, caller) = self.place_of(&user, wanted).await?;
         Ok(Identity {
             workspace,
@@ -227,8 +270,25 @@ impl Authenticator {
                 user,
                 expires_at: claims.expires_at,
             },
-            email: claims.email,
+            email: claims.email.clone(),
         })
+    }
+
+    /// What a token says, checked within the last minute: its signature does not change, and how
+    /// long it counts is looked at each time.
+    async fn claims_of(&self, token: &str) -> Result<Arc<Claims>, ApiError> {
+        let fingerprint = fingerprint(token);
+        if let Some(claims) = self.tokens.get(&fingerprint) {
+            if claims.expires_at <= self.clock.now() {
+                return Err(Unauthenticated::from(Reason::Expired).into());
+            }
+            return Ok(claims);
+        }
+        let verifier = self.options.tokens.as_ref();
+        let verifier = verifier.ok_or(Unauthenticated::from(Reason::NoIssuer))?;
+        let claims = Arc::new(verifier.verify(token).await?);
+        self.tokens.insert(fingerprint, Arc::clone(&claims));
+        Ok(claims)
     }
 
     /// Where a user is, and as what.
@@ -240,13 +300,11 @@ impl Authenticator {
         let is_operator = self.options.operators.contains(user);
         let workspace = match wanted {
             Some(wanted) => Some(wanted),
+            None if is_operator => Some(WorkspaceId::DEFAULT),
             None => self.workspaces.first_of(user).await?,
         };
         let Some(workspace) = workspace else {
-            return Ok(match is_operator {
-                true => (WorkspaceId::DEFAULT, Caller::Operator),
-                false => (WorkspaceId::NONE, Caller::User(None)),
-            });
+            return Ok((WorkspaceId::NONE, Caller::User(None)));
         };
         let found = self.workspaces.find(workspace).await?;
         let found = found.ok_or_else(no_such_workspace)?;
@@ -313,6 +371,14 @@ impl Authenticator {
     }
 }
 
+/// Tells the operator what the caller must not learn. How often, the limit of wrong credentials
+/// bounds.
+fn tell_refused(presented: &Presented, address: IpAddr, reason: Reason) {
+    let key = presented.credential.as_deref().map(ApiKey::parse);
+    let prefix = key.and_then(Result::ok).map(|key| key.prefix().to_owned());
+    tracing::info!(%reason, %address, prefix, "a credential was refused");
+}
+
 /// The same whether there is none or it is somebody else's.
 fn no_such_workspace() -> ApiError {
     ApiError::refused(&toolroom_domain::workspace::Error::Unknown)
@@ -329,12 +395,27 @@ impl Identify for Authenticator {
         let Some(address) = presented.address.filter(|_| shows_something) else {
             return self.recognise(presented).await;
         };
-        self.strangers.admit(address)?;
+        // Somebody behind the same address may be guessing: that is no fault of whoever is known.
+        let fingerprint = presented.fingerprint();
+        let is_known = self.known.contains_key(&fingerprint);
+        if !is_known {
+            self.strangers.admit(address)?;
+        }
         let recognised = self.recognise(presented).await;
-        if let Err(error) = &recognised
-            && error.code == ErrorCode::Unauthenticated
-        {
-            self.strangers.failed(address);
+        match &recognised {
+            Ok(identity) if !is_known && identity.caller != Caller::Anonymous => {
+                self.known.insert(fingerprint, ());
+            }
+            Ok(_) => {}
+            Err(error) => {
+                if let Some(reason) = error.refused_for {
+                    self.known.invalidate(&fingerprint);
+                    tell_refused(presented, address, reason);
+                    if reason.may_be_a_guess() {
+                        self.strangers.failed(address);
+                    }
+                }
+            }
         }
         recognised
     }
@@ -388,13 +469,24 @@ impl Authenticator {
             true => Actor::key(known.id),
             false => Actor::anonymous(),
         };
+        self.note(known.workspace, actor, address, SHOW_KEY, code);
+    }
+
+    fn note(
+        &self,
+        workspace: WorkspaceId,
+        actor: Actor,
+        address: Option<IpAddr>,
+        operation: &str,
+        code: ErrorCode,
+    ) {
         let tried = Identity {
-            workspace: known.workspace,
+            workspace,
             actor,
             ..Identity::anonymous()
         };
         let mut ctx = RequestContext::of(tried, ids::new_uuid().simple().to_string());
         ctx.ip = address.map(|address| address.to_string());
-        self.denials.note(&ctx, SHOW_KEY, code);
+        self.denials.note(&ctx, operation, code);
     }
 }

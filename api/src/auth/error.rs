@@ -35,7 +35,11 @@ impl From<Unauthenticated> for ApiError {
             Reason::KeysUnavailable => {
                 Self::not_yet("tokens cannot be checked at present; try again in a moment")
             }
-            _ => Self::new(ErrorCode::Unauthenticated, error.to_string()),
+            reason => {
+                let mut told = Self::new(ErrorCode::Unauthenticated, error.to_string());
+                told.refused_for = Some(reason);
+                told
+            }
         }
     }
 }
@@ -121,6 +125,21 @@ pub enum Reason {
     /// Not valid yet.
     #[error("the token's `nbf` or `iat` lies in the future")]
     NotYetValid,
+}
+
+impl Reason {
+    /// Whether whoever shows such a credential may be guessing. What was issued once and does not
+    /// count any more is shown by programs that were forgotten.
+    pub(crate) fn may_be_a_guess(self) -> bool {
+        !matches!(
+            self,
+            Self::KeyRevoked
+                | Self::KeyExpired
+                | Self::WorkspaceGone
+                | Self::KeysUnavailable
+                | Self::Expired
+        )
+    }
 }
 
 #[cfg(test)]

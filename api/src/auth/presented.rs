@@ -2,6 +2,7 @@
 
 use std::{fmt, net::IpAddr};
 
+use aws_lc_rs::digest;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use toolroom_domain::WorkspaceId;
 
@@ -90,12 +91,30 @@ impl Presented {
         })
     }
 
+    /// The SHA-256 of what is shown, by which it is remembered without being kept.
+    pub(super) fn fingerprint(&self) -> [u8; 32] {
+        let shown = match (&self.credential, &self.cookie) {
+            (Some(credential), _) => credential.as_str(),
+            (None, Some(cookie)) => cookie.value.as_str(),
+            (None, None) => "",
+        };
+        fingerprint(shown)
+    }
+
     /// The workspace that is asked for: none if any will do, [`WorkspaceId::NONE`] if what was
     /// written is no workspace's id.
     pub(super) fn wanted(&self) -> Option<WorkspaceId> {
         let text = self.workspace.as_deref()?;
         Some(text.parse().unwrap_or(WorkspaceId::NONE))
     }
+}
+
+/// The SHA-256 of a credential.
+pub(super) fn fingerprint(credential: &str) -> [u8; 32] {
+    let mut fingerprint = [0; 32];
+    let digest = digest::digest(&digest::SHA256, credential.as_bytes());
+    fingerprint.copy_from_slice(digest.as_ref());
+    fingerprint
 }
 
 fn refused(error: Unauthenticated) -> Problem {

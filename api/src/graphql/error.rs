@@ -1,22 +1,33 @@
 //! Gives every error of a response its code, and whatever else clients go by.
 
 use async_graphql::{PathSegment, Response, ServerError, Value};
-use toolroom_domain::{ErrorCode, Violation};
+use toolroom_domain::{
+    ErrorCode, Violation,
+    access::{Operation, Place},
+};
 
-use crate::error::{ApiError, category};
+use crate::{
+    error::{ApiError, category},
+    state::RequestContext,
+};
 
 /// Completes the errors of a response; a fault of ours is reported to the log here.
-pub(super) fn complete(mut response: Response, request_id: &str) -> Response {
+pub(super) fn complete(mut response: Response, sender: Option<&RequestContext>) -> Response {
     for error in &mut response.errors {
-        complete_one(error, request_id);
+        complete_one(error, sender);
     }
     response
 }
 
-fn complete_one(error: &mut ServerError, request_id: &str) {
+fn complete_one(error: &mut ServerError, sender: Option<&RequestContext>) {
+    let request_id = sender.map_or("", |sender| sender.request_id.as_str());
     let known = error.source::<ApiError>().cloned();
     let told = known.unwrap_or_else(|| of_library(error));
     told.report(request_id);
+    // Without a path it was refused before anything was carried out, and is told already.
+    if let (Some(sender), Some(PathSegment::Field(field))) = (sender, error.path.first()) {
+        sender.note_refusal(operation(field), &told);
+    }
     let extensions = error.extensions.get_or_insert_default();
     extensions.set("code", told.code.as_str());
     let category = serde_json::to_value(category(told.code)).unwrap_or_default();
@@ -34,6 +45,15 @@ fn complete_one(error: &mut ServerError, request_id: &str) {
     if let Some(job) = told.job_id {
         extensions.set("jobId", job.to_string());
     }
+}
+
+/// The operation of a field at the root. Under an alias it is one that is not named: what a client
+/// calls things is no word for the audit.
+fn operation(field: &str) -> &'static str {
+    [Place::Query, Place::Mutation, Place::Subscription]
+        .into_iter()
+        .find_map(|place| Operation::find(place, field))
+        .map_or("aliased", Operation::name)
 }
 
 /// What the library found: a value that does not fit its type, or a document that does not fit

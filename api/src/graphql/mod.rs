@@ -107,11 +107,11 @@ pub fn sdl() -> String {
 impl Executor for Schema {
     async fn execute(&self, mut request: Request) -> Response {
         let sender = sender(&request, None);
-        let request_id = request_id(sender.as_ref());
-        match check(&mut request, sender.as_ref()) {
-            Ok(()) => error::complete(self.0.execute(request).await, &request_id),
-            Err(error) => error::complete(Response::from_errors(vec![error]), &request_id),
-        }
+        let response = match check(&mut request, sender.as_ref()) {
+            Ok(()) => self.0.execute(request).await,
+            Err(error) => Response::from_errors(vec![error]),
+        };
+        error::complete(response, sender.as_ref())
     }
 
     fn execute_stream(
@@ -120,7 +120,7 @@ impl Executor for Schema {
         session_data: Option<Arc<Data>>,
     ) -> BoxStream<'static, Response> {
         let sender = sender(&request, session_data.as_deref());
-        let request_id = request_id(sender.as_ref());
+        let whose = sender.clone();
         let Schema(schema, limits) = self.clone();
         let begun = async move {
             // What comes over a socket was counted as one request when the socket was opened.
@@ -138,7 +138,7 @@ impl Executor for Schema {
         };
         begun
             .flatten_stream()
-            .map(move |response| error::complete(response, &request_id))
+            .map(move |response| error::complete(response, whose.as_ref()))
             .boxed()
     }
 }
@@ -178,12 +178,6 @@ fn sender(request: &Request, session: Option<&Data>) -> Option<RequestContext> {
         .or_else(|| session?.get(&key))
         .and_then(|context| context.downcast_ref::<RequestContext>())
         .cloned()
-}
-
-fn request_id(sender: Option<&RequestContext>) -> String {
-    sender
-        .map(|sender| sender.request_id.clone())
-        .unwrap_or_default()
 }
 
 /// What every request shares.

@@ -5,6 +5,7 @@
 //! day (`quota`). Failed authentications are counted by each node for itself (`stranger`).
 
 pub(crate) mod bucket;
+mod homeless;
 pub(crate) mod http;
 mod plans;
 mod quota;
@@ -35,6 +36,7 @@ use toolroom_projections::{Reader, usage::Runs};
 
 use crate::{auth::Credential, error::ApiError, state::RequestContext};
 
+use homeless::Homeless;
 pub use plans::Plans;
 use quota::{Counters, SharedQuota};
 use rate::SharedBucket;
@@ -64,7 +66,7 @@ fn refusals(limit: &'static str) -> Counter {
 /// Where a request stands with one of its limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// Whose limit it is: `workspace` or `key`.
+    /// Whose limit it is: `workspace`, `key`, or `sender` of whoever is in no workspace.
     pub limit: &'static str,
     /// What is granted.
     pub rate: Rate,
@@ -104,6 +106,7 @@ struct InHand {
 struct Inner {
     is_on: bool,
     plans: Arc<dyn Plans>,
+    homeless: Homeless,
     clock: Arc<dyn Clock>,
     counters: Arc<Counters>,
     buckets: Cache<(WorkspaceId, Option<ApiKeyId>), Arc<Share>>,
@@ -166,6 +169,7 @@ impl Limits {
         Self(Arc::new(Inner {
             is_on,
             plans,
+            homeless: Homeless::new(Arc::clone(&clock)),
             clock,
             counters: Arc::new(counters),
             buckets: in_hand(),
@@ -197,6 +201,9 @@ impl Limits {
 
     /// As [`Self::admit`], for a request's sender.
     pub(crate) async fn admit_request(&self, ctx: &RequestContext) -> Admission {
+        if ctx.workspace == WorkspaceId::NONE && self.0.is_on {
+            return self.0.homeless.admit(ctx);
+        }
         let key = match &ctx.credential {
             Credential::Key { id, .. } => Some(*id),
             _ => None,

@@ -12,6 +12,9 @@ impl Failure {
     /// An error of a service: a fault of ours is logged, here and nowhere else.
     pub(super) fn of(error: ApiError, ctx: &RequestContext) -> Self {
         error.report(&ctx.request_id);
+        if let Some(operation) = ctx.operation {
+            ctx.note_refusal(operation.name(), &error);
+        }
         Self(error.into())
     }
 

@@ -113,12 +113,16 @@ impl Routes {
 
 async fn permitted(
     State(operation): State<Operation>,
-    Extension(ctx): Extension<RequestContext>,
-    request: Request,
+    Extension(mut ctx): Extension<RequestContext>,
+    mut request: Request,
     next: Next,
 ) -> Response {
     match ctx.require(operation) {
-        Ok(()) => next.run(request).await,
+        Ok(()) => {
+            ctx.operation = Some(operation);
+            request.extensions_mut().insert(ctx);
+            next.run(request).await
+        }
         Err(error) => Failure::of(error, &ctx).into_response(),
     }
 }
