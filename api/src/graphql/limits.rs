@@ -1,7 +1,9 @@
 //! What a document may hold, counted before anything walks through it.
 //!
 //! Fragments that spread each other double with every level, so they are counted by arithmetic:
-//! each fragment once, its size multiplied.
+//! each fragment once, its size multiplied. Those that no operation spreads count too: the
+//! validation follows them from one to the next, and a chain of them that is long enough would
+//! overflow its stack and end the process.
 
 use std::collections::HashMap;
 
@@ -21,6 +23,9 @@ pub const ALIASES: usize = 100;
 
 /// Fields after all fragments are spread; a whole introspection has some 200.
 pub const FIELDS: usize = 5_000;
+
+/// Fragments in one document, used or not.
+pub const FRAGMENTS: usize = 100;
 
 /// Fragments spread within fragments.
 pub const FRAGMENT_DEPTH: usize = 20;
@@ -43,6 +48,8 @@ struct Size {
     aliases: usize,
     /// Fields of the outermost level.
     top: usize,
+    /// Fragments within fragments, at the deepest.
+    height: usize,
 }
 
 struct Counter<'a> {
@@ -57,6 +64,7 @@ struct Counter<'a> {
 pub fn check(document: &ExecutableDocument) -> Result<(), ApiError> {
     let operations = document.operations.iter().count();
     bound(operations, OPERATIONS, "operations")?;
+    bound(document.fragments.len(), FRAGMENTS, "fragments")?;
     let mut counter = Counter {
         document,
         known: HashMap::new(),
@@ -65,6 +73,10 @@ pub fn check(document: &ExecutableDocument) -> Result<(), ApiError> {
         let size = counter.size(&operation.node.selection_set.node, 0)?;
         bound(size.top, ROOT_FIELDS, "fields at an operation's root")?;
         bound(size.aliases, ALIASES, "aliases")?;
+        bound(size.fields, FIELDS, "fields, fragments spread")?;
+    }
+    for name in document.fragments.keys() {
+        let size = counter.fragment(name, 1)?;
         bound(size.fields, FIELDS, "fields, fragments spread")?;
     }
     Ok(())
@@ -93,6 +105,7 @@ impl<'a> Counter<'a> {
                         .aliases
                         .saturating_add(within.aliases)
                         .saturating_add(usize::from(field.node.alias.is_some()));
+                    size.height = size.height.max(within.height);
                 }
                 Selection::InlineFragment(fragment) => {
                     let within = self.size(&fragment.node.selection_set.node, depth)?;
@@ -116,7 +129,10 @@ impl<'a> Counter<'a> {
         let Some(fragment) = self.document.fragments.get(name) else {
             return Ok(Size::default());
         };
-        let size = self.size(&fragment.node.selection_set.node, depth)?;
+        let mut size = self.size(&fragment.node.selection_set.node, depth)?;
+        // What was counted before is not walked again, so the way down alone would not show it.
+        size.height += 1;
+        bound(size.height, FRAGMENT_DEPTH, "fragments within fragments")?;
         self.known.insert(name, size);
         Ok(size)
     }
@@ -128,6 +144,7 @@ impl Size {
             fields: self.fields.saturating_add(other.fields),
             aliases: self.aliases.saturating_add(other.aliases),
             top: self.top.saturating_add(other.top),
+            height: self.height.max(other.height),
         }
     }
 }
@@ -165,6 +182,34 @@ mod tests {
     fn a_circle_of_fragments_ends() {
         let query = "{ health { ...A } } fragment A on Health { ...A }";
         assert!(refusal(query).is_some_and(|m| m.contains("fragments within")));
+    }
+
+    /// Fragments on `Health`, each of which spreads the next.
+    fn chain(length: usize) -> String {
+        let spread = |i: usize| format!(" fragment F{i} on Health {{ status ...F{} }}", i + 1);
+        let links: String = (1..length).map(spread).collect();
+        format!("{links} fragment F{length} on Health {{ status }}")
+    }
+
+    #[test]
+    fn fragments_that_nobody_uses_count_too() {
+        let unused = format!("{{ health {{ status }} }} {}", chain(FRAGMENTS + 1));
+        assert!(refusal(&unused).is_some_and(|m| m.contains("too many fragments;")));
+        let unused = format!("{{ health {{ status }} }} {}", chain(FRAGMENT_DEPTH + 1));
+        assert!(refusal(&unused).is_some_and(|m| m.contains("fragments within")));
+        let honest = format!("{{ health {{ ...F1 }} }} {}", chain(FRAGMENT_DEPTH));
+        assert_eq!(refusal(&honest), None);
+        let large = "status ".repeat(FIELDS + 1);
+        let unused = format!("{{ health {{ status }} }} fragment F on Health {{ {large} }}");
+        assert!(refusal(&unused).is_some_and(|m| m.contains("fields")));
+    }
+
+    #[test]
+    fn a_chain_is_as_long_from_its_end() {
+        let length = FRAGMENT_DEPTH + 1;
+        let from_its_end: String = (1..=length).rev().map(|i| format!("...F{i} ")).collect();
+        let query = format!("{{ health {{ {from_its_end} }} }} {}", chain(length));
+        assert!(refusal(&query).is_some_and(|m| m.contains("fragments within")));
     }
 
     #[test]
