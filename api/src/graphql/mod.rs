@@ -17,8 +17,8 @@ mod workspace;
 use std::{any::TypeId, sync::Arc};
 
 use async_graphql::{
-    Context, Data, Executor, MergedObject, MergedSubscription, Pos, Request, Response, ServerError,
-    dataloader::DataLoader,
+    Context, Data, Executor, Guard, MergedObject, MergedSubscription, Pos, Request, Response,
+    ServerError, dataloader::DataLoader, parser::types::Selection,
 };
 use futures::{
     FutureExt as _, StreamExt as _,
@@ -29,7 +29,9 @@ use toolroom_domain::ErrorCode;
 use tracing::Instrument as _;
 
 use crate::{
+    auth::Identify as _,
     error::ApiError,
+    http::graphql::standing::Lost,
     limit::Limits,
     state::{AppState, RequestContext},
 };
@@ -178,6 +180,28 @@ fn sender(request: &Request, session: Option<&Data>) -> Option<RequestContext> {
         .or_else(|| session?.get(&key))
         .and_then(|context| context.downcast_ref::<RequestContext>())
         .cloned()
+}
+
+/// Lets a mutation begin only if its sender is still who they were when the request came. Those of
+/// one document are carried out one after the other, and the ones before may wait for minutes: who
+/// lost their key or role meanwhile must not make another key by what comes last.
+struct StillThere;
+
+impl Guard for StillThere {
+    async fn check(&self, ctx: &Context<'_>) -> async_graphql::Result<()> {
+        // One that stands alone begins right after its sender was recognised.
+        let roots = &ctx.query_env.operation.node.selection_set.node.items;
+        if let [only] = roots.as_slice()
+            && matches!(only.node, Selection::Field(_))
+        {
+            return Ok(());
+        }
+        let standing = app(ctx).auth.standing(request(ctx)?).await;
+        match Lost::of(standing) {
+            None => Ok(()),
+            Some(lost) => Err(lost.error().into()),
+        }
+    }
 }
 
 /// What every request shares.

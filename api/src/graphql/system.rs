@@ -5,7 +5,7 @@ use serde_json::Value;
 use toolroom_projections::{DeadLetter as Letter, ProjectionState as State, ProjectionStatus};
 
 use super::{
-    app,
+    StillThere, app,
     connection::{Listed, Scope, cost, saturated},
     request,
     scalar::{DateTime, Position},
@@ -170,7 +170,7 @@ impl SystemQuery {
 #[derive(Default)]
 pub struct SystemMutation;
 
-#[Object]
+#[Object(guard = "StillThere")]
 impl SystemMutation {
     /// Apply a dead letter and what waits behind it, once whatever was wrong is mended; the answer
     /// is the letter as it was.

@@ -1,15 +1,17 @@
 //! Reads a request's JSON within its bounds.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{body::Body, extract::Request};
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
+use http::{Extensions, HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 use toolroom_domain::{ErrorCode, Violation, limits::JSON_DEPTH};
 
-use super::{HttpOptions, Problem, media, nesting};
+use super::{HttpOptions, Problem, graphql::standing::Lost, media, nesting};
+use crate::{auth::Identify, state::RequestContext};
 
 /// Levels of a whole body. What it carries is held to [`JSON_DEPTH`] where its place is known, and
 /// lies some levels deep; the parser itself stops at 128.
@@ -21,10 +23,15 @@ const DISCARD_BYTES: usize = 64 * 1024 * 1024;
 /// For how long.
 const DISCARD_WITHIN: Duration = Duration::from_secs(3);
 
+/// A body that takes longer than this came after its sender was recognised: they may have lost
+/// their key or role since.
+const AT_ONCE: Duration = Duration::from_millis(100);
+
 /// The JSON object that a request's body holds.
 ///
 /// # Errors
-/// When the body is not said to be JSON, is too large, too slow, too deep, or no object.
+/// When the body is not said to be JSON, is too large, too slow, too deep, or no object; when its
+/// sender is not who they were before it came.
 pub(crate) async fn read_object(
     request: Request,
     options: &HttpOptions,
@@ -37,8 +44,26 @@ pub(crate) async fn read_object(
         ));
     }
     let (parts, body) = request.into_parts();
+    let began = Instant::now();
     let bytes = read(&parts.headers, body, options).await?;
+    if began.elapsed() >= AT_ONCE {
+        must_still_be_there(&parts.extensions).await?;
+    }
     parse_object(&bytes)
+}
+
+/// Asks anew for who was let in when only the headers had come.
+async fn must_still_be_there(extensions: &Extensions) -> Result<(), Problem> {
+    let (Some(auth), Some(sender)) = (
+        extensions.get::<Arc<dyn Identify>>(),
+        extensions.get::<RequestContext>(),
+    ) else {
+        return Ok(());
+    };
+    match Lost::of(auth.standing(sender).await) {
+        None => Ok(()),
+        Some(lost) => Err(lost.error().into()),
+    }
 }
 
 async fn read(headers: &HeaderMap, body: Body, options: &HttpOptions) -> Result<Bytes, Problem> {

@@ -9,17 +9,23 @@ use axum::{
 };
 use http::StatusCode;
 use tokio::time::Instant;
-use toolroom_domain::ErrorCode;
+use toolroom_domain::{ErrorCode, access::Caller};
 
 use super::{Problem, Shell};
+use crate::state::RequestContext;
 
 /// Turns away what is too much at once, and gives up what takes too long.
 pub(crate) async fn bounded(State(shell): State<Shell>, request: Request, next: Next) -> Response {
-    let Ok(_place) = Arc::clone(&shell.requests).try_acquire_owned() else {
-        return Problem::busy(format!(
-            "the server answers {} requests already; try again in a moment",
-            shell.options.max_concurrent_requests
-        ))
+    let context = request.extensions().get::<RequestContext>();
+    let is_stranger = context.is_some_and(|context| context.caller == Caller::Anonymous);
+    let places = match is_stranger {
+        true => &shell.strangers,
+        false => &shell.requests,
+    };
+    let Ok(_place) = Arc::clone(places).try_acquire_owned() else {
+        return Problem::busy(
+            "the server answers as many requests already as it does at once; try again in a moment",
+        )
         .into_response();
     };
     let timeout = shell.options.request_timeout;

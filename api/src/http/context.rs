@@ -58,6 +58,10 @@ pub(crate) async fn with_context(
     let written = context.written.clone();
     request.extensions_mut().insert(context);
     request.extensions_mut().insert(presented);
+    // What comes slowly is acted upon only for who is still there when it has come.
+    request
+        .extensions_mut()
+        .insert(Arc::clone(&recognition.auth));
     let mut response = next.run(request).await;
     if let Some(position) = written.get()
         && let Ok(value) = HeaderValue::try_from(position.to_string())

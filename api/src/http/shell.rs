@@ -7,6 +7,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::HttpOptions;
 
+/// Of so many requests at once, one more may be a stranger's.
+const STRANGERS_SHARE: usize = 8;
+
 /// What connections, requests and subscriptions of one server share. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Shell {
@@ -18,14 +21,19 @@ pub struct Shell {
     pub(crate) sockets: TaskTracker,
     pub(crate) connections: Arc<Semaphore>,
     pub(crate) requests: Arc<Semaphore>,
+    /// Places of requests whose sender is not known: whoever needs no credential to take one must
+    /// not take those of whoever has one.
+    pub(crate) strangers: Arc<Semaphore>,
 }
 
 impl Shell {
     /// The shell of a server that ends with `shutdown`.
     pub fn new(options: HttpOptions, shutdown: CancellationToken) -> Self {
+        let strangers = (options.max_concurrent_requests / STRANGERS_SHARE).max(1);
         Self {
             connections: Arc::new(Semaphore::new(options.max_connections)),
             requests: Arc::new(Semaphore::new(options.max_concurrent_requests)),
+            strangers: Arc::new(Semaphore::new(strangers)),
             options: Arc::new(options),
             shutdown,
             sockets: TaskTracker::new(),

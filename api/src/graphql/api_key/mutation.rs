@@ -5,7 +5,7 @@ use async_graphql::{Context, ID, Object};
 use super::object::{ApiKey, CreatedApiKey};
 use crate::{
     error::ApiError,
-    graphql::{app, request, scalar::DateTime, workspace::Role},
+    graphql::{StillThere, app, request, scalar::DateTime, workspace::Role},
     service::keys::{self, NewKey},
 };
 
@@ -13,7 +13,7 @@ use crate::{
 #[derive(Default)]
 pub struct ApiKeyMutation;
 
-#[Object]
+#[Object(guard = "StillThere")]
 impl ApiKeyMutation {
     /// Make an API key of the workspace, which may do no more than its maker. Its secret is shown
     /// this once.

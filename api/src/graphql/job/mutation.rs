@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{object::JobObject, parts::job_id};
 use crate::{
     error::ApiError,
-    graphql::{app, request, scalar::DateTime, tool::mutation::number},
+    graphql::{StillThere, app, request, scalar::DateTime, tool::mutation::number},
     service::jobs::{self, Call, ToolSelector},
 };
 
@@ -14,7 +14,7 @@ use crate::{
 #[derive(Default)]
 pub struct JobMutation;
 
-#[Object]
+#[Object(guard = "StillThere")]
 impl JobMutation {
     /// Run a tool and wait for its end; the job it became is the answer. After timeoutMs (30 s if
     /// left out, 300 s at most) the job is returned as it is, still RUNNING; it is not cancelled.

@@ -5,7 +5,7 @@ use async_graphql::{Context, ID, Object};
 use super::object::Member;
 use crate::{
     error::ApiError,
-    graphql::{app, request, workspace::Role},
+    graphql::{StillThere, app, request, workspace::Role},
     service::members,
 };
 
@@ -13,7 +13,7 @@ use crate::{
 #[derive(Default)]
 pub struct MemberMutation;
 
-#[Object]
+#[Object(guard = "StillThere")]
 impl MemberMutation {
     /// Join the workspace of an invitation, by showing the token of its link.
     async fn accept_invitation(

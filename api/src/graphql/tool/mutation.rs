@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     error::ApiError,
-    graphql::{app, request},
+    graphql::{StillThere, app, request},
     service::tools,
 };
 
@@ -16,7 +16,7 @@ use crate::{
 #[derive(Default)]
 pub struct ToolMutation;
 
-#[Object]
+#[Object(guard = "StillThere")]
 impl ToolMutation {
     /// Register a tool, as version 1.
     async fn register_tool(

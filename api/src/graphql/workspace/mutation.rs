@@ -5,7 +5,7 @@ use async_graphql::{Context, ID, Object};
 use super::object::{Plan, WorkspaceObject};
 use crate::{
     error::ApiError,
-    graphql::{app, request},
+    graphql::{StillThere, app, request},
     service::workspaces,
 };
 
@@ -13,7 +13,7 @@ use crate::{
 #[derive(Default)]
 pub struct WorkspaceMutation;
 
-#[Object]
+#[Object(guard = "StillThere")]
 impl WorkspaceMutation {
     /// Make a workspace and become its owner. A command id counts whichever workspace is selected.
     async fn create_workspace(

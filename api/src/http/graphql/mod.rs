@@ -6,7 +6,7 @@ mod request;
 mod response;
 mod session;
 mod sse;
-mod standing;
+pub(crate) mod standing;
 mod websocket;
 
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use axum::{
     routing::get,
 };
 use http::{HeaderMap, Method, StatusCode, header};
-use toolroom_domain::ErrorCode;
+use toolroom_domain::{ErrorCode, access::Caller};
 
 use self::introduction::Opener;
 use super::{
@@ -32,8 +32,13 @@ use super::{
 };
 use crate::{
     auth::{Identify, Presented},
+    error::ApiError,
     state::RequestContext,
 };
+
+/// Bytes of a document of somebody who is not known: a whole introspection has some 2,000. Reading a
+/// larger one takes time that nobody pays for.
+const STRANGERS_DOCUMENT_BYTES: usize = 16 * 1024;
 
 #[derive(Clone)]
 struct Endpoint<E> {
@@ -147,6 +152,15 @@ impl<E: Executor> Endpoint<E> {
         context: RequestContext,
         request_id: &RequestId,
     ) -> Result<Response, Problem> {
+        if context.caller == Caller::Anonymous && request.query.len() > STRANGERS_DOCUMENT_BYTES {
+            return Err(ApiError::new(
+                ErrorCode::Unauthenticated,
+                format!(
+                    "a document of more than {STRANGERS_DOCUMENT_BYTES} bytes needs a credential: send an API key or token as `Authorization: Bearer …`, or an API key as `X-API-Key`"
+                ),
+            )
+            .into());
+        }
         let kind = request::operation_type(&mut request);
         if method == Method::GET && kind == Some(OperationType::Mutation) {
             return Err(Problem::method_not_allowed(

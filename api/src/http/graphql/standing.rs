@@ -34,7 +34,7 @@ pub(super) fn lost(auth: Arc<dyn Identify>, ctx: RequestContext) -> BoxFuture<'s
 
 /// What a sender has lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lost {
+pub(crate) enum Lost {
     /// Their credential does not count any more.
     Credential,
     /// They are something else than they were.
@@ -42,7 +42,7 @@ pub(super) enum Lost {
 }
 
 impl Lost {
-    pub(super) fn of(standing: Standing) -> Option<Self> {
+    pub(crate) fn of(standing: Standing) -> Option<Self> {
         match standing {
             Standing::Same => None,
             Standing::Gone => Some(Self::Credential),
@@ -66,7 +66,7 @@ impl Lost {
     }
 
     /// How it is told in a response.
-    pub(super) fn error(self) -> ApiError {
+    pub(crate) fn error(self) -> ApiError {
         match self {
             Self::Credential => ApiError::new(
                 ErrorCode::Unauthenticated,

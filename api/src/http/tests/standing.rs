@@ -6,6 +6,8 @@ use std::{
 };
 
 use async_trait::async_trait;
+use axum::body::Body;
+use futures::stream;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -13,7 +15,10 @@ use tokio::{
 };
 use toolroom_domain::{Role, WorkspaceId, access::Caller};
 
-use super::server::{PATIENCE, Server, Socket};
+use super::{
+    server::{PATIENCE, Server, Socket},
+    support::{post, router_for, send},
+};
 use crate::{
     auth::{Credential, Identify, Identity, Presented, Reason, Standing, Unauthenticated},
     error::ApiError,
@@ -154,6 +159,68 @@ async fn nothing_more_is_done_for_who_is_gone() {
         other => panic!("neither refused nor closed: {other:?}"),
     }
     server.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_comes_late_is_acted_upon_only_for_who_is_still_there() {
+    for (standing, status) in [
+        (Standing::Same, 200),
+        (Standing::Gone, 401),
+        (Standing::Changed, 403),
+    ] {
+        let door = Arc::new(Door(Mutex::new(Standing::Same)));
+        let (router, _) = router_for(HttpOptions::default(), Arc::clone(&door) as _);
+        let late = stream::once(async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            door.becomes(standing);
+            Ok::<_, std::io::Error>(r#"{"query":"{hello}"}"#)
+        });
+        let mut request = post(Body::from_stream(late));
+        let headers = request.headers_mut();
+        headers.insert("x-api-key", KEY.parse().unwrap());
+        assert_eq!(send(&router, request).await.status(), status);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_who_send_slowly_take_no_place_of_others() {
+    let door = Arc::new(Door(Mutex::new(Standing::Same)));
+    let options = HttpOptions {
+        max_concurrent_requests: 8,
+        ..HttpOptions::default()
+    };
+    let (router, shell) = router_for(options, door as _);
+    let silent = || Body::from_stream(stream::pending::<Result<String, std::io::Error>>());
+    let held = router.clone();
+    let slow = tokio::spawn(async move { send(&held, post(silent())).await });
+    while shell.strangers.available_permits() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(send(&router, post(silent())).await.status(), 503);
+    let mut request = post(json!({"query": "{hello}"}).to_string());
+    let headers = request.headers_mut();
+    headers.insert("x-api-key", KEY.parse().unwrap());
+    assert_eq!(send(&router, request).await.status(), 200);
+    slow.abort();
+}
+
+#[tokio::test]
+async fn a_stranger_has_no_large_document_read() {
+    let door = Arc::new(Door(Mutex::new(Standing::Same)));
+    let (router, _) = router_for(HttpOptions::default(), door as _);
+    let document = |bytes: usize| format!("{{hello}}{}", " ".repeat(bytes - "{hello}".len()));
+    for (bytes, key, status) in [
+        (16 * 1024, None, 200),
+        (16 * 1024 + 1, None, 401),
+        (16 * 1024 + 1, Some(KEY), 200),
+    ] {
+        let mut request = post(json!({"query": document(bytes)}).to_string());
+        if let Some(key) = key {
+            let headers = request.headers_mut();
+            headers.insert("x-api-key", key.parse().unwrap());
+        }
+        assert_eq!(send(&router, request).await.status(), status, "{bytes}");
+    }
 }
 
 #[tokio::test]
