@@ -93,7 +93,9 @@ pub async fn first(
     clock: &dyn Clock,
 ) -> anyhow::Result<()> {
     bootstrap::default_workspace(log, clock).await?;
-    if !config.required {
+    // Asked before a key is made: else one that opens nothing would be written to the file again
+    // whenever its owner has put it elsewhere.
+    if !config.required || bootstrap::has_first_key(log).await? {
         return Ok(());
     }
     let key = match &config.first_key_file {

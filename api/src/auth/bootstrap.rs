@@ -66,6 +66,20 @@ pub struct OperatorKey<'a> {
     pub expires_at: Option<Timestamp>,
 }
 
+/// Whether a database has had its first key, be it revoked since.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn has_first_key(log: &EventLog) -> Result<bool, ApiError> {
+    let id = FIRST_KEY.to_string();
+    let found = log.bus.load::<api_key::ApiKey>(WorkspaceId::DEFAULT, &id);
+    match found.await {
+        Ok(_) => Ok(true),
+        Err(CommandError::NotFound) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Makes the first key of a database, and says whether it did: a database that ever had a first key
 /// gets no other.
 ///

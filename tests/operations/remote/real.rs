@@ -94,6 +94,11 @@ async fn the_first_key_opens_the_server_that_nobody_else_gets_into() {
     assert_eq!(viewer["role"], "OWNER");
     assert_eq!(viewer["workspace"]["name"], "default");
     server.stop().await;
+
+    // Whoever moves the file elsewhere finds no other in its place, with a key that opens nothing.
+    std::fs::remove_file(operator.path("first.key")).unwrap();
+    operator.serve().await.stop().await;
+    assert!(!operator.path("first.key").exists());
 }
 
 #[tokio::test]
