@@ -126,6 +126,8 @@ async fn whoever_guesses_is_made_to_wait_and_nobody_else() {
     assert_eq!(refused.code().as_deref(), Some("RATE_LIMIT_EXCEEDED"));
     assert!(refused.headers.contains_key("retry-after"));
     assert_eq!(from("203.0.113.8", &good).await.status, 200);
+    let known = from("203.0.113.7", &good).await;
+    assert_eq!(known.status, 200, "who was right before is not shut out");
     let none = http.get(format!("{}/livez", app.url));
     let none = none.header("x-forwarded-for", "203.0.113.7");
     assert_eq!(Answer::of(none).await.status, 200, "probes show nothing");

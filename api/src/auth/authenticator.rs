@@ -18,7 +18,7 @@ use super::{
     jwt::{self, Claims},
     keys::{Keys, Known},
     presented::fingerprint,
-    sessions::{Holder, SessionKey, Sessions, Token},
+    sessions::{Holder, SessionKey, Sessions},
     workspaces::Workspaces,
 };
 use crate::{denial::Denials, error::ApiError, limit::Strangers, state::RequestContext};
@@ -197,7 +197,7 @@ impl Authenticator {
         cookie: &Cookie,
         wanted: Option<WorkspaceId>,
     ) -> Result<Option<Identity>, ApiError> {
-        let Some(token) = Token::parse(&cookie.value) else {
+        let Some(token) = self.sessions.token(&cookie.value) else {
             return Ok(None);
         };
         let now = self.clock.now();
@@ -391,12 +391,12 @@ impl Identify for Authenticator {
     }
 
     async fn identify(&self, presented: &Presented) -> Result<Identity, ApiError> {
-        let shows_something = presented.credential.is_some() || presented.cookie.is_some();
-        let Some(address) = presented.address.filter(|_| shows_something) else {
+        // A cookie is sealed: what is invented costs nothing, and is no failure.
+        let (Some(address), Some(credential)) = (presented.address, &presented.credential) else {
             return self.recognise(presented).await;
         };
         // Somebody behind the same address may be guessing: that is no fault of whoever is known.
-        let fingerprint = presented.fingerprint();
+        let fingerprint = fingerprint(credential);
         let is_known = self.known.contains_key(&fingerprint);
         if !is_known {
             self.strangers.admit(address)?;

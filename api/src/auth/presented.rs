@@ -91,16 +91,6 @@ impl Presented {
         })
     }
 
-    /// The SHA-256 of what is shown, by which it is remembered without being kept.
-    pub(super) fn fingerprint(&self) -> [u8; 32] {
-        let shown = match (&self.credential, &self.cookie) {
-            (Some(credential), _) => credential.as_str(),
-            (None, Some(cookie)) => cookie.value.as_str(),
-            (None, None) => "",
-        };
-        fingerprint(shown)
-    }
-
     /// The workspace that is asked for: none if any will do, [`WorkspaceId::NONE`] if what was
     /// written is no workspace's id.
     pub(super) fn wanted(&self) -> Option<WorkspaceId> {

@@ -164,6 +164,30 @@ async fn a_session_ends_with_its_key() {
 }
 
 #[tokio::test]
+async fn who_loses_their_key_within_a_document_makes_no_other_by_what_follows() {
+    let server = Server::start().await;
+    let (id, key) = server.key(Role::Admin).await;
+    let document = format!(
+        r#"mutation {{
+            first: revokeApiKey(id: "{id}") {{ revokedAt }}
+            then: createApiKey(name: "another", role: ADMIN) {{ secret }}
+        }}"#
+    );
+    let by_key = [("x-api-key", key.reveal())];
+    let answer = server
+        .send("POST", "/graphql", &by_key, json!({"query": document}))
+        .await;
+    let refused = &answer.body["errors"][0];
+    assert_eq!(refused["path"], json!(["then"]), "{}", answer.body);
+    assert_eq!(refused["extensions"]["code"], "UNAUTHENTICATED");
+    let (_, left) = server.key(Role::Admin).await;
+    let by_key = [("x-api-key", left.reveal())];
+    let listed = server.send("GET", "/api-keys", &by_key, Value::Null).await;
+    assert!(!listed.body.to_string().contains("another"));
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_session_outlives_its_token_but_not_the_membership() {
     let server = Server::start().await;
     let workspace = server.workspace_of("ann").await;
@@ -217,6 +241,10 @@ async fn one_session_too_many_ends_the_oldest() {
         .body;
     let sessions = listed["sessions"].as_array().unwrap();
     assert_eq!(sessions.len() as i64, MAX_SESSIONS);
+    // Else there were as many rows as anybody likes to make.
+    let pool = server.app.state.log.database.authenticator_pool();
+    let kept = sqlx::query_scalar("select count(*) from sessions");
+    assert_eq!(kept.fetch_one(pool).await.ok(), Some(MAX_SESSIONS));
     assert!(sessions.iter().all(|session| session["id"] != oldest.id));
     server.stop().await;
 }

@@ -217,6 +217,16 @@ impl Sessions {
         Ok(is_theirs)
     }
 
+    /// The value of the cookie that holds a token.
+    pub fn cookie(&self, token: &Token) -> String {
+        self.key.cookie(token)
+    }
+
+    /// What a cookie of this value holds; none when it is none that we gave out.
+    pub fn token(&self, cookie: &str) -> Option<Token> {
+        self.key.token(cookie)
+    }
+
     /// What the session's pages show with each request that changes something.
     pub fn csrf(&self, token: &Token) -> String {
         self.key.csrf(token)

@@ -15,7 +15,8 @@ const KEPT_DAYS: i32 = 7;
 /// Rows that are over and go with one new session.
 const PURGED_AT_ONCE: i64 = 100;
 
-/// Writes a session. The holder's excess sessions end, and some that are long over go.
+/// Writes a session. The holder's excess sessions go, or rows would be as many as anybody likes to
+/// make; so do some that are long over.
 pub(super) async fn insert(
     pool: &PgPool,
     session: &Session,
@@ -32,7 +33,7 @@ pub(super) async fn insert(
                  where expires_at < $11 - make_interval(days => $12)
                  limit $13)
          ), excess as (
-             update sessions set ended_at = $11 where id in (
+             delete from sessions where id in (
                  select id from sessions
                  where actor = $4 and ended_at is null
                  order by last_used_at desc, id

@@ -16,8 +16,9 @@ pub const HASH_BYTES: usize = 32;
 /// Sets hashes of cookies and CSRF tokens apart, which are made with the same key.
 const COOKIE_PURPOSE: &[u8] = b"toolroom session cookie v1\0";
 const CSRF_PURPOSE: &[u8] = b"toolroom session csrf v1\0";
+const SEAL_PURPOSE: &[u8] = b"toolroom session seal v1\0";
 
-/// The value of a session's cookie: the session's id, which finds its row, and a secret.
+/// What a session's cookie holds: the session's id, which finds its row, and a secret.
 #[derive(Clone)]
 pub struct Token {
     id: SessionId,
@@ -44,8 +45,7 @@ impl Token {
         Ok(Self { id, secret })
     }
 
-    /// Reads a cookie's value; none when it cannot be one of ours.
-    pub fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &str) -> Option<Self> {
         let (id, secret) = text.split_once('.')?;
         let secret = URL_SAFE_NO_PAD.decode(secret).ok()?;
         Some(Self {
@@ -59,8 +59,7 @@ impl Token {
         self.id
     }
 
-    /// The cookie's value, secret included.
-    pub fn reveal(&self) -> String {
+    fn reveal(&self) -> String {
         let secret = URL_SAFE_NO_PAD.encode(self.secret);
         format!("{}.{secret}", self.id.uuid().simple())
     }
@@ -81,6 +80,22 @@ impl SessionKey {
         Self(hmac::Key::new(hmac::HMAC_SHA256, bytes))
     }
 
+    /// The cookie's value, secret included. It is sealed, so that one that somebody invented is known
+    /// without asking the database: nobody is kept from sending any number of them.
+    pub fn cookie(&self, token: &Token) -> String {
+        let seal = URL_SAFE_NO_PAD.encode(hmac::sign(&self.0, &bytes(SEAL_PURPOSE, token)));
+        format!("{}.{seal}", token.reveal())
+    }
+
+    /// Reads a cookie's value; none when it is none that we gave out.
+    pub fn token(&self, cookie: &str) -> Option<Token> {
+        let (token, seal) = cookie.rsplit_once('.')?;
+        let token = Token::parse(token)?;
+        let seal = URL_SAFE_NO_PAD.decode(seal).ok()?;
+        let sealed = bytes(SEAL_PURPOSE, &token);
+        hmac::verify(&self.0, &sealed, &seal).ok().map(|()| token)
+    }
+
     /// What is stored of a cookie. It covers whose it is, so that who can write the table cannot
     /// make somebody else's session of their own.
     pub fn hash(&self, token: &Token, whose: &Actor) -> [u8; HASH_BYTES] {
@@ -97,14 +112,14 @@ impl SessionKey {
 
     /// What a page that may read our answers shows with each request that changes something.
     pub fn csrf(&self, token: &Token) -> String {
-        URL_SAFE_NO_PAD.encode(hmac::sign(&self.0, &csrf_bytes(token)))
+        URL_SAFE_NO_PAD.encode(hmac::sign(&self.0, &bytes(CSRF_PURPOSE, token)))
     }
 
     /// Whether this is the session's CSRF token, in a time that tells nothing of it.
     pub fn verify_csrf(&self, token: &Token, shown: &str) -> bool {
         URL_SAFE_NO_PAD
             .decode(shown)
-            .is_ok_and(|shown| hmac::verify(&self.0, &csrf_bytes(token), &shown).is_ok())
+            .is_ok_and(|shown| hmac::verify(&self.0, &bytes(CSRF_PURPOSE, token), &shown).is_ok())
     }
 }
 
@@ -119,9 +134,9 @@ fn cookie_bytes(token: &Token, whose: &Actor) -> Vec<u8> {
     .concat()
 }
 
-fn csrf_bytes(token: &Token) -> Vec<u8> {
+fn bytes(purpose: &[u8], token: &Token) -> Vec<u8> {
     let id = token.id.uuid();
-    [CSRF_PURPOSE, id.as_bytes(), &token.secret].concat()
+    [purpose, id.as_bytes(), &token.secret].concat()
 }
 
 #[cfg(test)]
@@ -145,23 +160,30 @@ mod tests {
 
     #[test]
     fn a_cookie_is_read_as_it_was_written() {
-        let written = token(7, 9).reveal();
+        let (key, other) = (SessionKey::new(&[1; 32]), SessionKey::new(&[2; 32]));
+        let written = key.cookie(&token(7, 9));
+        let (shown, seal) = written.rsplit_once('.').unwrap();
         assert_eq!(
-            written,
+            shown,
             "00000000000000000000000000000007.CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk"
         );
-        assert_eq!(Token::parse(&written).unwrap().reveal(), written);
+        assert_eq!(key.cookie(&key.token(&written).unwrap()), written);
         for odd in [
             "",
             ".",
+            "..",
             "7.CQkJ",
+            shown,
+            &format!("{}.{seal}", token(7, 8).reveal()),
+            &format!("{}.{seal}", token(8, 9).reveal()),
+            &other.cookie(&token(7, 9)),
             &written[1..],
             &written[..written.len() - 1],
             &format!("{written}="),
             &written.replace('.', ""),
             &"a.".repeat(100_000),
         ] {
-            assert!(Token::parse(odd).is_none(), "{odd:.60}");
+            assert!(key.token(odd).is_none(), "{odd:.60}");
         }
     }
 

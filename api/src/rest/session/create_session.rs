@@ -51,7 +51,7 @@ pub(super) async fn handle(
     let mut body = shown(&session, true);
     body["csrfToken"] = sessions.csrf(&token).into();
     let mut response = (StatusCode::CREATED, Json(body)).into_response();
-    if let Some(cookie) = cookie::set(client, &token.reveal()) {
+    if let Some(cookie) = cookie::set(client, &sessions.cookie(&token)) {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
     Ok(response)

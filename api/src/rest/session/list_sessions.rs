@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Edge, shown};
 use crate::{
-    auth::{Credential, Presented, sessions::Token},
+    auth::{Credential, Presented},
     rest::failure::Failure,
     state::RequestContext,
 };
@@ -21,7 +21,7 @@ pub(super) async fn handle(
         _ => None,
     };
     let cookie = presented.cookie.filter(|_| current.is_some());
-    let token = cookie.and_then(|cookie| Token::parse(&cookie.value));
+    let token = cookie.and_then(|cookie| sessions.token(&cookie.value));
     let open = sessions
         .of(&ctx.actor, edge.state.clock.now())
         .await
