@@ -33,6 +33,31 @@ const send = (url, options = {}) => {
 const byHttp = GraphiQL.createFetcher({ url: endpoint.toString(), fetch: send });
 const bySocket = graphqlWs.createClient({ url: live.toString(), lazy: true });
 
+// The server ends what it streams when whoever reads it is no more who they were. A browser tells
+// the end of a socket as an event, of which GraphiQL would show nothing that helps.
+const ends = {
+  4401: 'signed out: the credential does not count any more; sign in again',
+  4403: 'your role or membership has changed; run it again',
+};
+
+const explained = (problem) => {
+  if (!(problem instanceof Event)) return problem;
+  const said = ends[problem.code] || problem.reason || 'the server cannot be reached';
+  // Not an Error: its stack would be shown too.
+  return { message: `the connection was closed: ${said}` };
+};
+
+// Not a generator: one that waits for an event cannot be stopped.
+const stream = (request) => {
+  const events = bySocket.iterate(request);
+  const next = events.next.bind(events);
+  events.next = () =>
+    next().catch((problem) => {
+      throw explained(problem);
+    });
+  return events;
+};
+
 // GraphiQL's own way of subscribing drops what waits to be shown when the stream ends.
 const fetcher = (request, options) => {
   const isSubscription = options?.documentAST?.definitions.some(
@@ -40,7 +65,7 @@ const fetcher = (request, options) => {
       definition.operation === 'subscription' &&
       (!request.operationName || definition.name?.value === request.operationName),
   );
-  return isSubscription ? bySocket.iterate(request) : byHttp(request, options);
+  return isSubscription ? stream(request) : byHttp(request, options);
 };
 
 const root = document.getElementById('graphiql');
