@@ -37,6 +37,17 @@ impl Position {
         Self { epoch, value }
     }
 
+    /// The log's epoch in which it was handed out.
+    pub const fn epoch(self) -> i32 {
+        self.epoch
+    }
+
+    /// The dense number that it had in the log of its own epoch. For proofs alone, which know that
+    /// it may name another event since: whoever reads on from a position needs [`Self::value_in`].
+    pub const fn dense(self) -> i64 {
+        self.value
+    }
+
     /// The dense number within the log, which begins with 1; 0 is before the first event.
     ///
     /// # Errors

@@ -78,7 +78,7 @@ pub fn link(previous: &[u8], position: i64, digest: &[u8; 32]) -> [u8; 32] {
 /// A link that was noted elsewhere, against which a cut tail shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Anchor {
-    /// The position.
+    /// The dense number of the event.
     pub position: i64,
     /// Its hash, in hex.
     pub hash: String,
@@ -89,6 +89,8 @@ pub struct Anchor {
 pub struct Report {
     /// How many events were checked.
     pub events: i64,
+    /// The log's epoch: what makes the number of an event its position.
+    pub epoch: i32,
     /// The last hash, in hex.
     pub head: String,
     /// Committed events that have no place yet.
@@ -139,7 +141,7 @@ pub async fn verify(
 ) -> Result<Report, Error> {
     // Taken first: what is sequenced while this runs is not ours to check.
     let state = sqlx::query(
-        "select position, hash, 
+        "select log_epoch, position, hash,
                 case when position > 0 then (extract(epoch from time) * 1000000)::bigint end as time_us,
                 cursor_tx::text as cursor_tx, cursor_seq, floor_seq
          from sequencer_state",
@@ -186,7 +188,7 @@ pub async fn verify(
         return Err(broken(
             head + 1,
             format!(
-                "the log ends here, but position {} was noted: its tail was cut",
+                "the log ends before this, but event {} was noted: its tail was cut",
                 anchor.position
             ),
         ));
@@ -200,6 +202,7 @@ pub async fn verify(
     .await?;
     Ok(Report {
         events: head,
+        epoch: state.get("log_epoch"),
         head: hex(&hash),
         unsequenced,
     })

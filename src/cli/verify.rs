@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use sqlx::PgPool;
 use toolroom_eventlog::{
-    export,
+    Feed, Position, export,
     verify::{self, Anchor},
 };
 
@@ -25,20 +26,37 @@ pub struct Arguments {
     /// An exported file to check, without any database; `-` for standard input.
     file: Option<PathBuf>,
     /// A link noted earlier, against which a cut tail shows.
-    #[arg(long, value_name = "POSITION:HASH", value_parser = anchor)]
-    expect: Option<Anchor>,
+    #[arg(long, value_name = "POSITION:HASH", value_parser = noted)]
+    expect: Option<Noted>,
 }
 
-fn anchor(text: &str) -> Result<Anchor, String> {
+/// A head that was noted earlier, as `toolroom verify` or `logHead` told it.
+#[derive(Clone, Debug)]
+struct Noted {
+    position: Position,
+    hash: String,
+}
+
+impl Noted {
+    /// The chain goes on over a recovery, so its links are counted without epochs.
+    fn anchor(&self) -> Anchor {
+        Anchor {
+            position: self.position.dense(),
+            hash: self.hash.clone(),
+        }
+    }
+}
+
+fn noted(text: &str) -> Result<Noted, String> {
     let parsed = text.split_once(':').and_then(|(position, hash)| {
         let hash_is_sound = hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit());
-        Some(Anchor {
-            position: position.parse().ok().filter(|p| *p >= 0)?,
+        Some(Noted {
+            position: position.parse().ok()?,
             hash: hash_is_sound.then(|| hash.to_owned())?,
         })
     });
     parsed.ok_or_else(|| {
-        "expected a position, a colon and 64 hexadecimal digits, as `toolroom verify` prints them"
+        "expected a position, a colon and 64 hexadecimal digits, as `toolroom verify` and `logHead` tell them"
             .to_owned()
     })
 }
@@ -72,32 +90,69 @@ pub async fn run(config: &Config, arguments: Arguments) -> anyhow::Result<ExitCo
 /// What a check found: words for a sound log, words for one that is not.
 type Finding = Result<String, String>;
 
-async fn check_log(config: &Config, expect: Option<&Anchor>) -> anyhow::Result<Finding> {
+async fn check_log(config: &Config, expect: Option<&Noted>) -> anyhow::Result<Finding> {
     let access = Access::open(config, Missing::Refuse).await?;
     let pool = access.pool().await?;
-    let checked = verify::verify(&pool, expect, output::progress("verified up to position")).await;
-    output::progress_done();
+    let checked = prove(&pool, expect).await;
     pool.close().await;
     access.close().await?;
+    checked
+}
+
+async fn prove(pool: &PgPool, expect: Option<&Noted>) -> anyhow::Result<Finding> {
+    let epoch = Feed::new(pool.clone()).head().await?.epoch;
+    let noted_in = expect.map(|noted| noted.position.epoch());
+    if let (Some(noted), Some(later)) = (expect, noted_in.filter(|noted_in| *noted_in > epoch)) {
+        return Ok(Err(format!(
+            "position {} was noted in log epoch {later}, the log is at epoch {epoch}: this is another log, or an older copy of it",
+            noted.position
+        )));
+    }
+    let anchor = expect.map(Noted::anchor);
+    let progress = output::progress("verified up to event");
+    let checked = verify::verify(pool, anchor.as_ref(), progress).await;
+    output::progress_done();
+    let older = expect.filter(|noted| noted.position.epoch() < epoch);
     match checked {
         Ok(report) => {
+            let head = Position::new(report.epoch, report.events);
             let mut words = format!(
-                "sound: {} events, head {}:{}",
-                report.events, report.events, report.head
+                "sound: {} events, head {head}:{}",
+                report.events, report.head
             );
             if report.unsequenced > 0 {
                 words += &format!(", {} not yet in the log", report.unsequenced);
             }
+            if let Some(noted) = older {
+                output::say(of_older_epoch(noted, epoch, "and still holds"));
+            }
             Ok(Ok(words))
         }
         Err(verify::Error::Broken { position, what }) => {
-            Ok(Err(format!("position {position}: {what}")))
+            let mut words = format!("position {}: {what}", Position::new(epoch, position));
+            if let Some(noted) = older {
+                words += "; ";
+                words += &of_older_epoch(
+                    noted,
+                    epoch,
+                    "and what was appended after the backup or copy that it began with is lost",
+                );
+            }
+            Ok(Err(words))
         }
         Err(error) => Err(error.into()),
     }
 }
 
-fn check_file(file: &Path, expect: Option<&Anchor>) -> anyhow::Result<Finding> {
+fn of_older_epoch(noted: &Noted, epoch: i32, so: &str) -> String {
+    format!(
+        "the expected position {} is of log epoch {}, before the recovery that began epoch {epoch}, {so}",
+        noted.position,
+        noted.position.epoch()
+    )
+}
+
+fn check_file(file: &Path, expect: Option<&Noted>) -> anyhow::Result<Finding> {
     let mut input: Box<dyn BufRead> = if file == Path::new("-") {
         Box::new(io::stdin().lock())
     } else {
@@ -105,7 +160,8 @@ fn check_file(file: &Path, expect: Option<&Anchor>) -> anyhow::Result<Finding> {
             File::open(file).with_context(|| format!("{} cannot be read", file.display()))?;
         Box::new(BufReader::new(opened))
     };
-    match export::verify(&mut input, expect) {
+    let anchor = expect.map(Noted::anchor);
+    match export::verify(&mut input, anchor.as_ref()) {
         Ok(report) => Ok(Ok(format!(
             "sound: positions {} to {}, {} events and {} digests, head {}:{}",
             report.from, report.to, report.events, report.digests, report.to, report.head
@@ -122,9 +178,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_anchor_is_what_verify_prints() {
+    fn what_is_expected_is_what_verify_prints() {
         let hash = "0f".repeat(32);
-        assert_eq!(anchor(&format!("12:{hash}")).unwrap().position, 12);
+        let of = |position: &str| noted(&format!("{position}:{hash}")).unwrap();
+        assert_eq!(of("12").position, Position::new(0, 12));
+        let later = of("1000000000000012");
+        assert_eq!(later.position, Position::new(1, 12));
+        assert_eq!(later.anchor().position, 12);
         for bad in [
             "12",
             ":",
@@ -133,7 +193,7 @@ mod tests {
             &format!("12:{hash}0"),
             &format!("12:z{}", &hash[1..]),
         ] {
-            assert!(anchor(bad).is_err(), "{bad}");
+            assert!(noted(bad).is_err(), "{bad}");
         }
     }
 }

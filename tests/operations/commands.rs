@@ -135,6 +135,35 @@ async fn an_export_is_proven_without_a_database() {
     assert_eq!(operator.run(&["verify"]).await.code(), 2);
 }
 
+async fn head_of(operator: &Operator) -> String {
+    let told = operator.run(&["verify"]).await.succeeds().out();
+    told.trim().rsplit_once(' ').unwrap().1.to_owned()
+}
+
+/// After a restore: heads of `before` it hold, as what it `lost` does not, and the new one is told as
+/// the API tells the position of the `last` event.
+async fn heads_are_told_and_taken(operator: &Operator, last: &Value, before: &str, lost: &str) {
+    let expect = async |head: &str| operator.run(&["verify", "--expect", head]).await;
+    let position = last["position"].as_str().unwrap();
+    let hash = last["hash"].as_str().unwrap();
+    let head = head_of(operator).await;
+    assert_eq!(head, format!("{position}:{hash}"));
+    assert_eq!(before, format!("5:{hash}"));
+    let current = expect(&head).await.succeeds();
+    assert!(!current.words().contains("epoch"), "{current:?}");
+    let older = expect(before).await.succeeds();
+    assert!(older.words().contains("is of log epoch 0"), "{older:?}");
+    let gone = expect(lost).await;
+    assert_eq!(gone.code(), 1);
+    assert!(
+        gone.words().contains("is of log epoch 0") && gone.words().contains("is lost"),
+        "{gone:?}"
+    );
+    let later = expect(&format!("2{}:{hash}", &position[1..])).await;
+    assert_eq!(later.code(), 1);
+    assert!(later.words().contains("log epoch 2"), "{later:?}");
+}
+
 #[tokio::test]
 async fn a_backup_beside_a_running_server_comes_back_elsewhere() {
     let operator = Operator::new();
@@ -146,6 +175,12 @@ async fn a_backup_beside_a_running_server_comes_back_elsewhere() {
         again.code() == 1 && again.words().contains("is there already"),
         "{again:?}"
     );
+    let before = head_of(&operator).await;
+    let log = operator.log().await;
+    log.register("too-late", WorkspaceId::DEFAULT).await;
+    log.reaches(6).await;
+    log.close().await;
+    let lost = head_of(&operator).await;
     server.stop().await;
     let whole = std::fs::read_to_string(operator.path("backup")).unwrap();
     assert!(!whole.contains("a private word"), "inputs stay encrypted");
@@ -176,6 +211,7 @@ async fn a_backup_beside_a_running_server_comes_back_elsewhere() {
         json!({"text": "a private word"})
     );
     assert_ne!(events[0]["position"], "1", "positions are of the new epoch");
+    heads_are_told_and_taken(&operator, &events[4], &before, &lost).await;
     operator.run(&["doctor"]).await.succeeds();
 
     std::fs::write(operator.path("cut"), &whole[..whole.len() / 2]).unwrap();
