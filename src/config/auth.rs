@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use toolroom_api::auth::jwt::SharedSecret;
 use toolroom_domain::UserId;
-use url::Url;
+use url::{Host, Url};
 
 use super::{SecretText, key, layers::Layers, value::Setting, whole};
 
@@ -74,10 +74,17 @@ impl Setting for bool {
 }
 
 impl Auth {
+    /// Whether the configuration speaks of people who have tokens, although nobody is asked for one.
+    pub fn is_idle(&self) -> bool {
+        !self.required && (self.tokens.is_some() || !self.operators.is_empty())
+    }
+
     /// Takes the section out of the layers. `exposed` says that other machines reach the server,
     /// `shared` that its database is not its own.
     pub(super) fn take(layers: &mut Layers, exposed: bool, shared: bool) -> Self {
         let required = layers.required(&key::AUTH_REQUIRED, exposed || shared);
+        let operators: Vec<UserId> = layers.required(&key::AUTH_OPERATORS, Vec::new());
+        let tokens = Tokens::take(layers, !operators.is_empty());
         if exposed && !required {
             layers.fault(
                 "`auth.required` is false, and `listen` names an address that other machines reach: whoever reached it would own the server"
@@ -86,15 +93,17 @@ impl Auth {
         }
         Self {
             required,
-            operators: layers.required(&key::AUTH_OPERATORS, Vec::new()),
+            operators,
             first_key_file: layers.optional(&key::AUTH_FIRST_KEY_FILE),
-            tokens: Tokens::take(layers),
+            tokens,
         }
     }
 }
 
 impl Tokens {
-    fn take(layers: &mut Layers) -> Option<Self> {
+    /// Takes what concerns tokens out of the layers. `operators` says that some users run the server,
+    /// who can be known by nothing else.
+    fn take(layers: &mut Layers, operators: bool) -> Option<Self> {
         let issuer: Option<String> = layers.optional(&key::AUTH_ISSUER);
         let audience: Vec<String> = layers.required(&key::AUTH_AUDIENCE, Vec::new());
         let secret: Option<SecretText> =
@@ -106,7 +115,18 @@ impl Tokens {
                 .map_err(|error| layers.fault(format!("`auth.secret`: {error}")))
                 .ok()
         });
+        if let Some(url) = jwks_url.as_ref().filter(|url| !is_private(url)) {
+            layers.fault(format!(
+                "`auth.jwks_url`: {url} is plain http to another machine: whoever is on the way could sign tokens for anybody; name it with https://"
+            ));
+        }
         let Some(issuer) = issuer else {
+            if operators {
+                layers.fault(
+                    "`auth.operators` is set without `auth.issuer`: they are known by the tokens of that issuer alone"
+                        .to_owned(),
+                );
+            }
             if secret.is_some() || jwks_url.is_some() || !audience.is_empty() {
                 layers.fault(
                     "`auth.issuer` is missing: tokens count only of the issuer that is named"
@@ -135,4 +155,15 @@ impl Tokens {
             leeway: Duration::from_secs(leeway),
         })
     }
+}
+
+/// Whether nobody can change on the way what is fetched from there.
+fn is_private(url: &Url) -> bool {
+    url.scheme() == "https"
+        || match url.host() {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        }
 }

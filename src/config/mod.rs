@@ -164,6 +164,24 @@ impl Setting for SecretText {
     }
 }
 
+/// Where a PostgreSQL is. The driver would take any scheme for its own, and wait for an answer.
+struct DatabaseUrl(SecretText);
+
+impl Setting for DatabaseUrl {
+    const EXPECTED: &'static str = "a URL such as postgres://user@host:5432/database";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let url = Url::parse(text.trim()).ok()?;
+        matches!(url.scheme(), "postgres" | "postgresql")
+            .then(|| SecretText::from_text(text))?
+            .map(Self)
+    }
+
+    fn to_toml(&self) -> String {
+        self.0.to_toml()
+    }
+}
+
 impl Setting for EgressRule {
     const EXPECTED: &'static str =
         "hosts, addresses or CIDR ranges, such as [\"api.internal:8443\", \"10.0.0.0/8\"]";
@@ -208,10 +226,9 @@ impl Config {
         }
         let public_url = layers.optional(&key::PUBLIC_URL);
         let data_dir: PathBuf = layers.required(&key::DATA_DIR, PathBuf::from(DEFAULT_DATA_DIR));
-        let database_url = layers.optional_of(
-            &key::DATABASE_URL,
-            "a URL such as postgres://user@host:5432/database",
-        );
+        let database_url: Option<DatabaseUrl> =
+            layers.optional_of(&key::DATABASE_URL, DatabaseUrl::EXPECTED);
+        let database_url = database_url.map(|url| url.0);
         let database_connections =
             whole::<2, 500>(layers, &key::DATABASE_CONNECTIONS, DEFAULT_CONNECTIONS);
         let pg_bin = layers.optional(&key::PG_BIN);

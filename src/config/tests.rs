@@ -137,6 +137,10 @@ fn a_mail_server_is_named_whole_and_its_password_never_shown() {
             vec![from, ("TOOLROOM_SMTP_URL", "smtps://x:hunter2@")],
             "`smtp.url`",
         ),
+        (
+            vec![("TOOLROOM_SMTP_URL", "mail.example.com")],
+            "`smtp.url`: expected smtps://",
+        ),
     ] {
         let faults = faults(environment(&variables));
         assert!(faults.contains(told), "{faults}");
@@ -149,9 +153,12 @@ fn a_mail_server_is_named_whole_and_its_password_never_shown() {
 
 #[test]
 fn of_two_variables_for_one_key_the_own_one_wins() {
-    let sources = environment(&[("DATABASE_URL", "a"), ("TOOLROOM_DATABASE_URL", "b")]);
+    let sources = environment(&[
+        ("DATABASE_URL", "postgres://a"),
+        ("TOOLROOM_DATABASE_URL", "postgresql://b"),
+    ]);
     let (config, _) = Config::load(sources).unwrap();
-    assert_eq!(config.database_url.unwrap().expose(), "b");
+    assert_eq!(config.database_url.unwrap().expose(), "postgresql://b");
 }
 
 #[test]
@@ -197,6 +204,65 @@ fn tokens_need_an_issuer_an_audience_and_a_key() {
     }
     let (config, _) = Config::load(environment(&[issuer, audience, secret])).unwrap();
     assert_eq!(config.auth.tokens.unwrap().audience, ["authenticated"]);
+}
+
+#[test]
+fn what_is_no_postgres_is_told_before_anything_waits_for_it() {
+    for odd in ["mysql://u:hunter2@host/db", "host:5432/hunter2", "hunter2"] {
+        let told = faults(environment(&[("DATABASE_URL", odd)]));
+        assert!(
+            told.contains("`database_url`") && told.contains("postgres://"),
+            "{told}"
+        );
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+}
+
+#[test]
+fn the_providers_keys_come_over_a_line_that_nobody_can_change() {
+    let load = |url| {
+        Config::load(environment(&[
+            ("TOOLROOM_AUTH_ISSUER", "https://id.example"),
+            ("TOOLROOM_AUTH_AUDIENCE", "authenticated"),
+            ("TOOLROOM_AUTH_JWKS_URL", url),
+        ]))
+    };
+    for good in [
+        "https://id.example/keys",
+        "http://localhost:1/keys",
+        "http://127.0.0.1:1/keys",
+        "http://[::1]:1/keys",
+    ] {
+        assert!(load(good).is_ok(), "{good}");
+    }
+    for bad in ["http://id.example/keys", "http://10.0.0.1/keys"] {
+        let told = load(bad).unwrap_err().to_string();
+        assert!(
+            told.contains("`auth.jwks_url`") && told.contains("https://"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn operators_are_known_by_their_tokens_alone() {
+    let operators = ("TOOLROOM_AUTH_OPERATORS", "jane");
+    let told = faults(environment(&[operators]));
+    assert!(
+        told.contains("`auth.operators` is set without `auth.issuer`"),
+        "{told}"
+    );
+    let named = [
+        operators,
+        ("TOOLROOM_AUTH_ISSUER", "https://id.example"),
+        ("TOOLROOM_AUTH_AUDIENCE", "authenticated"),
+        ("TOOLROOM_AUTH_SECRET", "0123456789abcdef0123456789abcdef"),
+    ];
+    let idle = |sources| Config::load(sources).unwrap().0.auth.is_idle();
+    assert!(idle(environment(&named)));
+    let required = [&named[..], &[("TOOLROOM_AUTH_REQUIRED", "true")]].concat();
+    assert!(!idle(environment(&required)));
+    assert!(!idle(environment(&[])));
 }
 
 #[test]

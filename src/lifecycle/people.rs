@@ -1,7 +1,7 @@
 //! How callers are known, and the first of them.
 
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -93,6 +93,11 @@ pub async fn first(
     clock: &dyn Clock,
 ) -> anyhow::Result<()> {
     bootstrap::default_workspace(log, clock).await?;
+    if config.is_idle() {
+        tracing::warn!(
+            "`auth.issuer` or `auth.operators` is set, but nobody is asked for a token: whoever reaches this server owns it; set `auth.required = true` if that is not meant"
+        );
+    }
     // Asked before a key is made: else one that opens nothing would be written to the file again
     // whenever its owner has put it elsewhere.
     if !config.required || bootstrap::has_first_key(log).await? {
@@ -127,9 +132,25 @@ fn tell(key: &ApiKey) -> anyhow::Result<()> {
         .context("the first API key could not be shown; make another with `toolroom keys create --direct`")
 }
 
+/// What is in a file that its owner alone may read.
+fn read(file: &Path) -> std::io::Result<String> {
+    let mut opened = std::fs::File::open(file)?;
+    if opened.metadata()?.permissions().mode() & 0o077 != 0 {
+        return Err(std::io::Error::other(
+            "others can read it too; mend it with `chmod 600`",
+        ));
+    }
+    let mut text = String::new();
+    opened.read_to_string(&mut text)?;
+    Ok(text)
+}
+
 /// The key in a file, which is made with mode 0600 if there is none.
+///
+/// # Errors
+/// When others may read it, it holds no key, or it cannot be read or made.
 fn from_file_or_new(file: &Path) -> anyhow::Result<ApiKey> {
-    match std::fs::read_to_string(file) {
+    match read(file) {
         Ok(text) => match ApiKey::parse(text.trim()) {
             Ok(key) => Ok(key),
             Err(error) => bail!(
@@ -157,4 +178,28 @@ fn from_file_or_new(file: &Path) -> anyhow::Result<ApiKey> {
 
 fn cannot(file: &Path, what: &str) -> String {
     format!("`auth.first_key_file`: {} cannot {what}", file.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+
+    use super::*;
+
+    #[test]
+    fn a_first_key_that_others_may_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("first.key");
+        let made = from_file_or_new(&file).unwrap();
+        assert_eq!(from_file_or_new(&file).unwrap().reveal(), made.reveal());
+        for mode in [0o640, 0o604] {
+            fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+            let refused = match from_file_or_new(&file) {
+                Ok(_) => panic!("{mode:o} is taken"),
+                Err(error) => format!("{error:#}"),
+            };
+            assert!(refused.contains("chmod 600"), "{refused}");
+            assert!(!refused.contains(made.reveal()), "{refused}");
+        }
+    }
 }
