@@ -171,7 +171,7 @@ fn tell(created: &CreatedApiKey, operator: bool, as_json: bool) -> anyhow::Resul
 async fn list(client: &Client, as_json: bool) -> anyhow::Result<()> {
     let keys: Vec<ApiKey> = client.list(LIST).await?;
     if as_json {
-        return Ok(output::json(&keys)?);
+        return Ok(output::json_list(&keys)?);
     }
     let headings = [
         "ID",

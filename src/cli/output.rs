@@ -62,7 +62,25 @@ pub fn json(value: &impl Serialize) -> io::Result<()> {
     line(&serde_json::to_string_pretty(value)?)
 }
 
-/// Prints aligned columns, for people; what is absent as a dash.
+/// Prints a list as JSON, for scripts; to a reader that has had enough, no more of it.
+///
+/// # Errors
+/// When nothing can be written.
+pub fn json_list(values: &[impl Serialize]) -> io::Result<()> {
+    unless_left(json(&values))
+}
+
+/// A reader of a list that leaves early, as `head` does, is no fault. What is told once, such as a
+/// new key, is lost then and is not printed so.
+fn unless_left(printed: io::Result<()>) -> io::Result<()> {
+    match printed {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed,
+    }
+}
+
+/// Prints aligned columns, for people; what is absent as a dash. To a reader that has had enough, no
+/// more of it.
 ///
 /// # Errors
 /// When nothing can be written.
@@ -71,12 +89,15 @@ pub fn table<const COLUMNS: usize>(
     rows: impl IntoIterator<Item = [Option<String>; COLUMNS]>,
 ) -> io::Result<()> {
     let mut out = aligned();
-    writeln!(out, "{}", headings.join("\t"))?;
-    for row in rows {
-        let cells = row.map(|cell| plain(cell.as_deref().unwrap_or(ABSENT)));
-        writeln!(out, "{}", cells.join("\t"))?;
-    }
-    out.flush()
+    let print = || {
+        writeln!(out, "{}", headings.join("\t"))?;
+        for row in rows {
+            let cells = row.map(|cell| plain(cell.as_deref().unwrap_or(ABSENT)));
+            writeln!(out, "{}", cells.join("\t"))?;
+        }
+        out.flush()
+    };
+    unless_left(print())
 }
 
 /// Prints what is known of one thing, for people.
@@ -190,6 +211,13 @@ mod tests {
     #[test]
     fn words_of_others_cannot_steer_the_terminal() {
         assert_eq!(plain("a\tb\n\u{1b}[1mc\u{9b}d é"), "a�b��[1mc�d é");
+    }
+
+    #[test]
+    fn a_reader_of_a_list_may_leave() {
+        let failed = |kind| unless_left(Err(io::Error::from(kind)));
+        assert!(failed(io::ErrorKind::BrokenPipe).is_ok());
+        assert!(failed(io::ErrorKind::StorageFull).is_err());
     }
 
     #[test]

@@ -209,7 +209,7 @@ fn told(workspace: &Workspace, as_json: bool) -> anyhow::Result<()> {
 async fn list(client: &Client, as_json: bool) -> anyhow::Result<()> {
     let workspaces: Vec<Workspace> = client.list(LIST).await?;
     if as_json {
-        return Ok(output::json(&workspaces)?);
+        return Ok(output::json_list(&workspaces)?);
     }
     output::table(
         ["ID", "NAME", "PLAN", "TIME ZONE", "CREATED"],

@@ -48,7 +48,7 @@ const REMOVE: &str = "mutation RemoveMember($workspace: ID!, $user: ID!) {
 pub(super) async fn list(client: &Client, as_json: bool) -> anyhow::Result<()> {
     let members: Vec<Member> = client.list(LIST).await?;
     if as_json {
-        return Ok(output::json(&members)?);
+        return Ok(output::json_list(&members)?);
     }
     output::table(
         ["USER", "EMAIL", "ROLE", "STATUS"],
