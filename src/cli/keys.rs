@@ -72,6 +72,8 @@ struct ApiKey {
     name: String,
     prefix: String,
     role: String,
+    operator: bool,
+    created_by: String,
     created_at: Timestamp,
     expires_at: Option<Timestamp>,
     last_used_at: Option<Timestamp>,
@@ -89,19 +91,19 @@ struct CreatedApiKey {
 const CREATE: &str = "mutation CreateApiKey($name: String!, $role: Role!, $expiresAt: DateTime) {
   createApiKey(name: $name, role: $role, expiresAt: $expiresAt) {
     secret
-    apiKey { id name prefix role createdAt expiresAt lastUsedAt revokedAt }
+    apiKey { id name prefix role operator createdBy createdAt expiresAt lastUsedAt revokedAt }
   }
 }";
 
 const LIST: &str = "query ApiKeys($first: Int!, $after: String) {
   apiKeys(first: $first, after: $after) {
-    nodes { id name prefix role createdAt expiresAt lastUsedAt revokedAt }
+    nodes { id name prefix role operator createdBy createdAt expiresAt lastUsedAt revokedAt }
     pageInfo { hasNextPage endCursor }
   }
 }";
 
 const REVOKE: &str = "mutation RevokeApiKey($id: ID!) {
-  revokeApiKey(id: $id) { id name prefix role createdAt expiresAt lastUsedAt revokedAt }
+  revokeApiKey(id: $id) { id name prefix role operator createdBy createdAt expiresAt lastUsedAt revokedAt }
 }";
 
 /// Does what was asked for.
@@ -122,7 +124,7 @@ pub async fn run(config: &Config, arguments: Arguments) -> anyhow::Result<ExitCo
                 true => direct::make(config, &create, expires_at).await?,
                 false => ask(&client()?, &create, expires_at).await?,
             };
-            tell(&created, create.operator, remote.json)?;
+            tell(&created, remote.json)?;
         }
         Command::List => list(&client()?, remote.json).await?,
         Command::Revoke { id } => revoke(&client()?, id, remote.json).await?,
@@ -144,7 +146,7 @@ async fn ask(
 }
 
 /// Prints a new key alone on standard output, and on standard error what it is.
-fn tell(created: &CreatedApiKey, operator: bool, as_json: bool) -> anyhow::Result<()> {
+fn tell(created: &CreatedApiKey, as_json: bool) -> anyhow::Result<()> {
     let ApiKey { id, name, .. } = &created.api_key;
     let revoke = format!("revoke it with `toolroom keys revoke {id}`");
     let Some(secret) = &created.secret else {
@@ -163,7 +165,11 @@ fn tell(created: &CreatedApiKey, operator: bool, as_json: bool) -> anyhow::Resul
         "made the key {} ({id}), {}{}, which {ends}; it is not shown again",
         plain(name),
         plain(&created.api_key.role),
-        if operator { " and operator" } else { "" },
+        if created.api_key.operator {
+            " and operator"
+        } else {
+            ""
+        },
     ));
     Ok(())
 }
@@ -178,6 +184,7 @@ async fn list(client: &Client, as_json: bool) -> anyhow::Result<()> {
         "NAME",
         "PREFIX",
         "ROLE",
+        "OPERATOR",
         "CREATED",
         "EXPIRES",
         "LAST USED",
@@ -191,6 +198,7 @@ async fn list(client: &Client, as_json: bool) -> anyhow::Result<()> {
                 Some(key.name),
                 Some(key.prefix),
                 Some(key.role),
+                key.operator.then(|| "yes".to_owned()),
                 Some(moment(key.created_at)),
                 key.expires_at.map(moment),
                 key.last_used_at.map(moment),

@@ -20,10 +20,13 @@ async fn a_key_is_made_shown_once_used_listed_and_revoked() {
         let key = &made.body["api_key"];
         let expected = json!({
             "id": key["id"], "name": "ci", "prefix": &secret[3..15], "role": "VIEWER",
-            "created_at": key["created_at"], "expires_at": "2999-01-01T00:00:00Z",
+            "operator": false, "created_by": key["created_by"], "created_at": key["created_at"], "expires_at": "2999-01-01T00:00:00Z",
             "last_used_at": null, "revoked_at": null,
         });
         assert_eq!(*key, expected);
+        // The first key, which a first start makes with this id.
+        let first = "key:key_00000000000000000000000000000001";
+        assert_eq!(key["created_by"], first);
         assert!(key["id"].as_str().unwrap().starts_with("key_"));
 
         let listed = operator.send(Method::GET, path, None).await;

@@ -16,8 +16,12 @@ use uuid::Uuid;
 use super::api_key::{ApiKey, HashKey};
 use crate::error::ApiError;
 
-/// The part of Toolroom that does this, as events name it.
+/// The part of Toolroom that does this at a first start, as events name it.
 const PART: &str = "bootstrap";
+
+/// The part that makes keys for whoever has the database: another one, so that the log tells such a
+/// key from the first.
+const DIRECT: &str = "direct";
 
 /// The name of the workspace that is there from the first start.
 const DEFAULT_NAME: &str = "default";
@@ -26,8 +30,8 @@ const DEFAULT_NAME: &str = "default";
 /// makes it.
 const FIRST_KEY: ApiKeyId = ApiKeyId::from_uuid(Uuid::from_u128(1));
 
-fn context(id: WorkspaceId) -> CommandContext {
-    CommandContext::system(id, PART, ids::new_uuid().simple().to_string())
+fn context(id: WorkspaceId, part: &str) -> CommandContext {
+    CommandContext::system(id, part, ids::new_uuid().simple().to_string())
 }
 
 /// Makes the workspace `default` if there is none yet.
@@ -47,7 +51,7 @@ pub async fn default_workspace(log: &EventLog, clock: &dyn Clock) -> Result<(), 
     };
     // Loaded first: a workspace that is there costs no attempt to make it.
     let target = Target::<Workspace>::Existing(id.to_string());
-    match log.bus.execute(target, create, &context(id)).await {
+    match log.bus.execute(target, create, &context(id, PART)).await {
         Ok(_) | Err(CommandError::Refused(Error::AlreadyCreated | Error::Deleted)) => Ok(()),
         Err(error) => Err(error.into()),
     }
@@ -97,7 +101,7 @@ pub async fn first_key(
         operator: true,
         expires_at: None,
     };
-    match make(log, hash_key, clock, FIRST_KEY, key, wanted).await {
+    match make(log, hash_key, clock, PART, (FIRST_KEY, key), wanted).await {
         Ok(()) => Ok(true),
         Err(CommandError::Refused(api_key::Error::AlreadyCreated)) => Ok(false),
         Err(error) => Err(error.into()),
@@ -117,8 +121,13 @@ pub async fn direct_key(
 ) -> Result<(ApiKeyId, ApiKey), ApiError> {
     let id = ApiKeyId::from_uuid(ids::new_uuid());
     let key = new_key()?;
-    make(log, hash_key, clock, id, &key, wanted).await?;
+    make(log, hash_key, clock, DIRECT, (id, &key), wanted).await?;
     Ok((id, key))
+}
+
+/// Who makes keys by [`direct_key`], as the log names them.
+pub fn direct_actor() -> Actor {
+    Actor::system(DIRECT)
 }
 
 /// A key that nobody has yet.
@@ -133,8 +142,8 @@ async fn make(
     log: &EventLog,
     hash_key: &HashKey,
     clock: &dyn Clock,
-    id: ApiKeyId,
-    key: &ApiKey,
+    part: &str,
+    (id, key): (ApiKeyId, &ApiKey),
     wanted: OperatorKey<'_>,
 ) -> Result<(), CommandError<api_key::Error>> {
     let workspace = WorkspaceId::DEFAULT;
@@ -144,7 +153,8 @@ async fn make(
         name: wanted.name.to_owned(),
         prefix: key.prefix().to_owned(),
         role: wanted.role,
-        created_by: Actor::system(PART),
+        operator: wanted.operator,
+        created_by: Actor::system(part),
         creator: Caller::Operator,
         expires_at: wanted.expires_at,
         at: clock.now(),
@@ -158,7 +168,7 @@ async fn make(
             operator: wanted.operator,
             expires_at: wanted.expires_at,
         }],
-        ..context(workspace)
+        ..context(workspace, part)
     };
     let target = Target::<api_key::ApiKey>::Existing(id.to_string());
     log.bus.execute(target, create, &context).await?;

@@ -1,8 +1,11 @@
 //! API keys: shown once, held to their maker's role, revoked at once.
 
 use serde_json::{Value, json};
-use toolroom_api::auth::{Identify as _, Presented};
-use toolroom_domain::{Role, access::Caller};
+use toolroom_api::auth::{
+    Identify as _, Presented,
+    bootstrap::{self, OperatorKey},
+};
+use toolroom_domain::{Role, WorkspaceId, access::Caller};
 
 use crate::{
     people::{CREATE_KEY, join, person, program, start, workspace_of, written},
@@ -14,7 +17,7 @@ const REVOKE: &str = "mutation ($id: ID!, $command: String) {
 }";
 
 const LIST: &str = "query ($first: Int, $after: String) { apiKeys(first: $first, after: $after) {
-    totalCount pageInfo { endCursor hasNextPage } nodes { id name role revokedAt } } }";
+    totalCount pageInfo { endCursor hasNextPage } nodes { id name role operator createdBy revokedAt } } }";
 
 fn shown(secret: &str) -> Presented {
     Presented {
@@ -25,6 +28,56 @@ fn shown(secret: &str) -> Presented {
 
 async fn app() -> App {
     start(Outside::default()).await
+}
+
+/// Makes a key of the workspace `default` on the database; its id.
+async fn direct_key(app: &App, operator: bool) -> String {
+    let wanted = OperatorKey {
+        name: "direct",
+        role: Role::Viewer,
+        operator,
+        expires_at: None,
+    };
+    let (log, clock) = (&app.state.log, app.state.clock.as_ref());
+    let made = bootstrap::direct_key(log, app.state.auth.hash_key(), clock, wanted).await;
+    made.unwrap().0.to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_runs_the_server_is_seen_in_the_list_and_in_the_log() {
+    let app = app().await;
+    let default = WorkspaceId::DEFAULT.to_string();
+    let operator = direct_key(&app, true).await;
+    let plain = direct_key(&app, false).await;
+    let admin = program(&default, Role::Admin);
+    let new = json!({ "name": "ci", "role": "VIEWER" });
+    let made = app.ask_as(&admin, CREATE_KEY, new).await["createApiKey"]["apiKey"].take();
+    let by_admin = json!(admin.actor.as_str());
+    assert_eq!(made["operator"], false);
+    assert_eq!(made["createdBy"], by_admin);
+
+    let listed = app.ask_as(&admin, LIST, json!({})).await;
+    let nodes = listed["apiKeys"]["nodes"].as_array().unwrap();
+    let told: Vec<_> = nodes
+        .iter()
+        .map(|node| (&node["id"], &node["operator"], &node["createdBy"]))
+        .collect();
+    let direct = json!("system:direct");
+    assert_eq!(
+        told,
+        [
+            (&made["id"], &json!(false), &by_admin),
+            (&json!(plain), &json!(false), &direct),
+            (&json!(operator), &json!(true), &direct),
+        ]
+    );
+    let events = written(&app).await;
+    assert_eq!(
+        events.matches(r#"""operator"":true"#).count(),
+        1,
+        "{events}"
+    );
+    app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -47,7 +47,7 @@ pub const CREATE_KEY: &str =
     "mutation ($name: String!, $role: Role!, $expires: DateTime, $command: String) {
     createApiKey(name: $name, role: $role, expiresAt: $expires, commandId: $command) {
         secret
-        apiKey { id name prefix role createdAt expiresAt lastUsedAt revokedAt }
+        apiKey { id name prefix role operator createdBy createdAt expiresAt lastUsedAt revokedAt }
     }
 }";
 

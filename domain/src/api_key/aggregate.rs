@@ -33,6 +33,7 @@ struct Created {
     name: String,
     prefix: String,
     role: Role,
+    operator: bool,
     created_by: Actor,
     expires_at: Option<Timestamp>,
     at: Timestamp,
@@ -62,6 +63,11 @@ impl ApiKey {
 
     pub fn role(&self) -> Option<Role> {
         self.created.as_ref().map(|c| c.role)
+    }
+
+    /// Whether its holder runs the server, whatever the role.
+    pub fn is_operator(&self) -> bool {
+        self.created.as_ref().is_some_and(|c| c.operator)
     }
 
     pub fn created_by(&self) -> Option<&Actor> {
@@ -131,6 +137,7 @@ impl Aggregate for ApiKey {
                 name,
                 prefix,
                 role,
+                operator,
                 created_by,
                 creator,
                 expires_at,
@@ -149,6 +156,7 @@ impl Aggregate for ApiKey {
                     name,
                     prefix,
                     role,
+                    operator,
                     created_by,
                     expires_at,
                     at,
@@ -176,6 +184,7 @@ impl Aggregate for ApiKey {
                 name,
                 prefix,
                 role,
+                operator,
                 created_by,
                 expires_at,
                 at,
@@ -186,6 +195,7 @@ impl Aggregate for ApiKey {
                     name,
                     prefix,
                     role,
+                    operator,
                     created_by,
                     expires_at,
                     at,

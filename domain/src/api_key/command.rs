@@ -24,6 +24,8 @@ pub enum Command {
         prefix: String,
         /// What it shall be able to do.
         role: Role,
+        /// Whether its holder runs the server: only whoever has the database can say so.
+        operator: bool,
         /// Who makes it.
         created_by: Actor,
         /// What they may do themselves.

@@ -29,6 +29,9 @@ pub enum Event {
         prefix: String,
         /// What it may do.
         role: Role,
+        /// Whether its holder runs the server, whatever the role.
+        #[serde(default, skip_serializing_if = "is_false")]
+        operator: bool,
         /// Who made it.
         created_by: Actor,
         /// From when on it opens nothing; never, if left out.
@@ -46,6 +49,11 @@ pub enum Event {
         #[schemars(with = "String")]
         at: Timestamp,
     },
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl DomainEvent for Event {

@@ -28,6 +28,7 @@ fn create(role: Role, creator: Caller) -> Command {
         name: "deploy".to_owned(),
         prefix: "k7m2pq9x".to_owned(),
         role,
+        operator: false,
         created_by: key(id()),
         creator,
         expires_at: Some(at(EXPIRY)),
@@ -42,6 +43,7 @@ fn create_named(name: &str, prefix: &str, expires_at: i64) -> Command {
         name: name.to_owned(),
         prefix: prefix.to_owned(),
         role: Role::Viewer,
+        operator: false,
         created_by: Actor::local_owner(),
         creator: Caller::Operator,
         expires_at: Some(at(expires_at)),
@@ -56,10 +58,19 @@ fn created(role: Role) -> Event {
         name: "deploy".to_owned(),
         prefix: "k7m2pq9x".to_owned(),
         role,
+        operator: false,
         created_by: key(id()),
         expires_at: Some(at(EXPIRY)),
         at: at(1),
     }
+}
+
+fn created_operator() -> Event {
+    let mut event = created(Role::Viewer);
+    if let Event::Created { operator, .. } = &mut event {
+        *operator = true;
+    }
+    event
 }
 
 fn revoke(second: i64) -> Command {
@@ -91,6 +102,38 @@ fn a_key_is_what_it_was_created_as() {
         (Some(at(1)), Some(at(EXPIRY)))
     );
     assert_eq!(key.revoked_at(), None);
+}
+
+#[test]
+fn a_key_that_runs_the_server_says_so() {
+    let mut wanted = create(Role::Viewer, Caller::Operator);
+    if let Command::Create { operator, .. } = &mut wanted {
+        *operator = true;
+    }
+    let story = given::<ApiKey>([]).when(wanted).then([created_operator()]);
+    assert!(story.state().is_operator());
+    let text = serde_json::to_string(&created_operator()).unwrap();
+    assert!(
+        text.contains(r#""role":"VIEWER","operator":true,"#),
+        "{text}"
+    );
+    assert_eq!(
+        serde_json::from_str::<Event>(&text).unwrap(),
+        created_operator()
+    );
+    assert!(
+        !given::<ApiKey>([created(Role::Owner)])
+            .state()
+            .is_operator()
+    );
+}
+
+#[test]
+fn what_was_written_before_keys_told_it_reads_as_no_operators() {
+    let text = serde_json::to_string(&created(Role::Owner)).unwrap();
+    assert!(!text.contains("operator"), "{text}");
+    let read: Event = serde_json::from_str(&text).unwrap();
+    assert_eq!(read, created(Role::Owner));
 }
 
 #[test]

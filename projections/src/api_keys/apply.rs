@@ -23,7 +23,7 @@ impl Projection for ApiKeys {
     }
 
     fn version(&self) -> i32 {
-        1
+        2
     }
 
     fn aggregate_types(&self) -> &'static [&'static str] {
@@ -44,6 +44,7 @@ impl Projection for ApiKeys {
                      name         text not null,
                      prefix       text not null,
                      role         text not null,
+                     operator     boolean not null,
                      created_by   text not null,
                      created_at   timestamptz not null,
                      expires_at   timestamptz,
@@ -72,6 +73,7 @@ impl Projection for ApiKeys {
                     name,
                     prefix,
                     role,
+                    operator,
                     created_by,
                     expires_at,
                     at,
@@ -82,6 +84,7 @@ impl Projection for ApiKeys {
                         name,
                         prefix,
                         role,
+                        operator,
                         created_by: created_by.to_string(),
                         created_at: at,
                         expires_at,
@@ -112,9 +115,11 @@ async fn insert(
     }
     let sql = format!(
         "insert into {}
-             (id, workspace_id, name, prefix, role, created_by, created_at, expires_at, last_event)
+             (id, workspace_id, name, prefix, role, operator, created_by, created_at, expires_at,
+              last_event)
          select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[],
-                              $6::text[], $7::timestamptz[], $8::timestamptz[], $9::bigint[])",
+                              $6::boolean[], $7::text[], $8::timestamptz[], $9::timestamptz[],
+                              $10::bigint[])",
         tables.table("api_keys")
     );
     sqlx::query(&sql)
@@ -123,6 +128,7 @@ async fn insert(
         .bind(column!(row, _l => row.name.as_str()))
         .bind(column!(row, _l => row.prefix.as_str()))
         .bind(column!(row, _l => row.role.as_str()))
+        .bind(column!(row, _l => row.operator))
         .bind(column!(row, _l => row.created_by.as_str()))
         .bind(column!(row, _l => row.created_at.to_sqlx()))
         .bind(column!(row, _l => row.expires_at.map(ToSqlx::to_sqlx)))

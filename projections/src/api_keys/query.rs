@@ -32,8 +32,8 @@ pub async fn list(
 ) -> Result<Page<ApiKeyRow>, sqlx::Error> {
     let rows = || {
         let mut sql = Statement::new(
-            "select id, workspace_id, name, prefix, role, created_by, created_at, expires_at,
-                    revoked_at
+            "select id, workspace_id, name, prefix, role, operator, created_by, created_at,
+                    expires_at, revoked_at
              from projections.api_keys where workspace_id = ",
         );
         sql.push_bind(workspace.uuid());

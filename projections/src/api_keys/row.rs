@@ -20,6 +20,8 @@ pub struct ApiKeyRow {
     pub prefix: String,
     /// What its holder may do.
     pub role: Role,
+    /// Whether its holder runs the server, whatever the role.
+    pub operator: bool,
     /// Who made it.
     pub created_by: String,
     /// When it was made.
@@ -42,6 +44,7 @@ impl ApiKeyRow {
             name: row.try_get("name")?,
             prefix: row.try_get("prefix")?,
             role: read::variant(row, "role")?,
+            operator: row.try_get("operator")?,
             created_by: row.try_get("created_by")?,
             created_at: row.try_get::<SqlTimestamp, _>("created_at")?.to_jiff(),
             expires_at: time("expires_at")?,

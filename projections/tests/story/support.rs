@@ -347,6 +347,7 @@ impl App {
             name: name.to_owned(),
             prefix: "abcdefghijkl".to_owned(),
             role: Role::Viewer,
+            operator: false,
             created_by: Actor::local_owner(),
             creator: Caller::Operator,
             expires_at: expires.map(at),

@@ -88,6 +88,8 @@ async fn append(
             name: create.name.clone(),
             prefix: key.prefix().to_owned(),
             role: Role::as_str(create.role).to_owned(),
+            operator: create.operator,
+            created_by: bootstrap::direct_actor().to_string(),
             created_at,
             expires_at,
             last_used_at: None,

@@ -13,6 +13,8 @@ fn key(name: &str, revoked_at: Option<&str>) -> Value {
         "name": name,
         "prefix": "111111111111",
         "role": "MEMBER",
+        "operator": name == "old",
+        "createdBy": "system:direct",
         "createdAt": "2026-11-21T08:00:00.123456Z",
         "expiresAt": "2027-01-31T00:00:00Z",
         "lastUsedAt": null,
@@ -141,6 +143,8 @@ async fn keys_are_listed_to_the_last_page_and_revoked() {
         let from: String = line.chars().skip(column).collect();
         assert!(from.starts_with("111111111111  MEMBER"), "{listed}");
     }
+    let says = |line: &str| line.contains("MEMBER  yes");
+    assert!(!says(lines[1]) && says(lines[2]), "{listed}");
     assert!(
         lines[1].contains("2026-11-21 08:00:00Z") && !listed.contains('\u{1b}'),
         "{listed}"

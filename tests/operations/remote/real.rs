@@ -174,6 +174,8 @@ async fn who_lost_all_keys_makes_one_on_the_database() {
         .await
         .succeeds();
     let created = told(&made);
+    assert_eq!(created["apiKey"]["operator"], true);
+    assert_eq!(created["apiKey"]["createdBy"], "system:direct");
     let id = created["apiKey"]["id"].as_str().unwrap();
     let key = created["secret"].as_str().unwrap();
     let server = operator.serve().await;

@@ -18,6 +18,10 @@ pub struct ApiKey {
     prefix: String,
     /// What its holder may do.
     role: Role,
+    /// Whether its holder runs the server: may do everything in every workspace, whatever the role.
+    operator: bool,
+    /// Who made it: `user:…`, `key:…` or, where no server was asked, `system:…`.
+    created_by: String,
     /// When it was made.
     created_at: DateTime,
     /// From this moment on it opens nothing; never, if null.
@@ -35,6 +39,8 @@ impl From<KeyView> for ApiKey {
             name: view.row.name,
             prefix: view.row.prefix,
             role: view.row.role.into(),
+            operator: view.row.operator,
+            created_by: view.row.created_by,
             created_at: view.row.created_at.into(),
             expires_at: view.row.expires_at.map(DateTime::from),
             last_used_at: view.last_used_at.map(DateTime::from),
