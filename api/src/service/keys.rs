@@ -119,7 +119,7 @@ pub async fn create(
 /// Has a key of the selected workspace open nothing any more.
 ///
 /// # Errors
-/// When there is no such key.
+/// When there is no such key, or it runs the server and the sender does not.
 pub async fn revoke(
     state: &AppState,
     ctx: &RequestContext,
@@ -135,7 +135,10 @@ pub async fn revoke(
         at,
     }];
     let target = Target::<ApiKey>::Existing(id.to_string());
-    let revoke = Command::Revoke { at };
+    let revoke = Command::Revoke {
+        revoker: ctx.caller,
+        at,
+    };
     let executed = state.log.bus.execute(target, revoke, &command).await?;
     settled(state, ctx, executed).await
 }

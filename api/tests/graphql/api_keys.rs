@@ -153,6 +153,46 @@ async fn a_key_is_named_and_ends_in_the_future() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_runs_the_server_is_revoked_by_operators_alone() {
+    let app = app().await;
+    let default = WorkspaceId::DEFAULT.to_string();
+    let operator = direct_key(&app, true).await;
+    for role in [Role::Owner, Role::Admin] {
+        let sender = program(&default, role);
+        let revoke = json!({ "id": operator });
+        let refused = app.refusal_as(&sender, REVOKE, revoke).await;
+        assert_eq!(refused["code"], "FORBIDDEN");
+        let message = refused["message"].as_str().unwrap();
+        assert!(
+            message.starts_with("this key runs the server;"),
+            "{message}"
+        );
+    }
+    // Its hash counts as before.
+    let owner = app.state.log.database.owner_pool().await.unwrap();
+    let open = "select count(*) from key_hashes where operator and revoked_at is null";
+    let open: i64 = sqlx::query_scalar(open).fetch_one(&owner).await.unwrap();
+    assert_eq!(open, 1);
+    owner.close().await;
+
+    let plain = direct_key(&app, false).await;
+    let admin = program(&default, Role::Admin);
+    let revoked = app.ask_as(&admin, REVOKE, json!({ "id": plain })).await;
+    assert!(revoked["revokeApiKey"]["revokedAt"].is_string());
+    let mut runs_it = admin;
+    runs_it.caller = Caller::Operator;
+    let first = app
+        .ask_as(&runs_it, REVOKE, json!({ "id": operator }))
+        .await;
+    assert!(first["revokeApiKey"]["revokedAt"].is_string());
+    let again = app
+        .ask_as(&runs_it, REVOKE, json!({ "id": operator }))
+        .await;
+    assert_eq!(again, first, "revoking twice is fine");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_key_opens_nothing_at_once() {
     let app = app().await;
     let id = workspace_of(&app, "ann").await;

@@ -25,6 +25,7 @@ use toolroom_api::{
 };
 use toolroom_domain::{
     Clock, Role, UserId, WorkspaceId,
+    access::Caller,
     api_key::{self, ApiKey},
     workspace::{Command, Plan, Sender, Workspace},
 };
@@ -120,7 +121,10 @@ impl Server {
             ..context(WorkspaceId::DEFAULT)
         };
         let target = Target::<ApiKey>::Existing(id.to_owned());
-        let revoke = api_key::Command::Revoke { at };
+        let revoke = api_key::Command::Revoke {
+            revoker: Caller::Operator,
+            at,
+        };
         let log = &self.app.state.log;
         log.bus.execute(target, revoke, &context).await.unwrap();
         self.app.state.auth.key_changed(prefix).await;

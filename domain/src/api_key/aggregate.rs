@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{command::Command, error::Error, event::Event};
 use crate::{
+    access::Caller,
     actor::Actor,
     id::{ApiKeyId, WorkspaceId},
     limits,
@@ -164,9 +165,12 @@ impl Aggregate for ApiKey {
                 sink.write(event, self).await;
             }
             // Revoking twice is fine: the sender's wish is fulfilled.
-            Command::Revoke { at } => {
+            Command::Revoke { revoker, at } => {
                 if !self.exists() {
                     return Err(Error::Unknown);
+                }
+                if self.is_operator() && revoker != Caller::Operator {
+                    return Err(Error::RunsServer);
                 }
                 if self.revoked_at.is_none() {
                     sink.write(Event::Revoked { at }, self).await;

@@ -36,8 +36,11 @@ pub enum Command {
         at: Timestamp,
     },
     /// Has it open nothing any more. Whoever may revoke keys may revoke one above their own role:
-    /// a key that leaked must not wait for an owner.
+    /// a key that leaked must not wait for an owner. A key that runs the server is the exception:
+    /// only an operator revokes it.
     Revoke {
+        /// What whoever revokes it may do.
+        revoker: Caller,
         /// When.
         at: Timestamp,
     },

@@ -23,6 +23,11 @@ pub enum Error {
         /// The role that was asked for.
         role: Role,
     },
+    /// The key is an operator's, and whoever wants to revoke it is none.
+    #[error(
+        "this key runs the server; only an operator may revoke it: ask whoever runs the server, or make an operator's key with `toolroom keys create --direct --operator` and revoke it with that"
+    )]
+    RunsServer,
     /// The input is wrong.
     #[error("the API key is not valid: {}", violation::summary(.0))]
     Invalid(Vec<Violation>),
@@ -33,7 +38,7 @@ impl Refusal for Error {
         match self {
             Self::Unknown => ErrorCode::NotFound,
             Self::AlreadyCreated => ErrorCode::Conflict,
-            Self::AboveOwnRole { .. } => ErrorCode::Forbidden,
+            Self::AboveOwnRole { .. } | Self::RunsServer => ErrorCode::Forbidden,
             Self::Invalid(_) => ErrorCode::ValidationFailed,
         }
     }

@@ -73,8 +73,15 @@ fn created_operator() -> Event {
     event
 }
 
+fn revoke_by(revoker: Caller, second: i64) -> Command {
+    Command::Revoke {
+        revoker,
+        at: at(second),
+    }
+}
+
 fn revoke(second: i64) -> Command {
-    Command::Revoke { at: at(second) }
+    revoke_by(Caller::Key(Role::Admin), second)
 }
 
 fn revoked(second: i64) -> Event {
@@ -189,6 +196,33 @@ fn revoking_twice_writes_once() {
         .then([revoked(2)])
         .when(revoke(3))
         .then_nothing();
+}
+
+#[test]
+fn a_key_that_runs_the_server_is_revoked_by_operators_alone() {
+    for revoker in [
+        Caller::User(Some(Role::Owner)),
+        Caller::User(Some(Role::Admin)),
+        Caller::Key(Role::Owner),
+    ] {
+        let refusal = given::<ApiKey>([created_operator()])
+            .when(revoke_by(revoker, 2))
+            .refusal();
+        assert_eq!(refusal, Error::RunsServer);
+        assert_eq!(refusal.code(), ErrorCode::Forbidden);
+    }
+    given::<ApiKey>([created_operator()])
+        .when(revoke_by(Caller::Operator, 2))
+        .then([revoked(2)])
+        .when(revoke_by(Caller::Operator, 3))
+        .then_nothing();
+}
+
+#[test]
+fn a_leaked_key_does_not_wait_for_whoever_stands_above_it() {
+    given::<ApiKey>([created(Role::Owner)])
+        .when(revoke_by(Caller::User(Some(Role::Admin)), 2))
+        .then([revoked(2)]);
 }
 
 #[test]

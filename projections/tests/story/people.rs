@@ -1,7 +1,7 @@
 //! What is told of workspaces, members and API keys.
 
 use toolroom_domain::{
-    Role, WorkspaceId, api_key,
+    Role, WorkspaceId,
     workspace::{Command, MemberRef, Plan, Sender},
 };
 use toolroom_eventlog::ids;
@@ -193,11 +193,8 @@ async fn keys_are_listed_newest_first_and_counted_while_they_open() {
     let first = app.create_key("first", 1, None).await;
     let second = app.create_key("second", 2, Some(50)).await;
     let third = app.create_key("third", 3, None).await;
-    assert!(app.key(third, api_key::Command::Revoke { at: at(9) }).await);
-    assert!(
-        app.key(third, api_key::Command::Revoke { at: at(10) })
-            .await
-    );
+    assert!(app.revoke_key(third, 9).await);
+    assert!(app.revoke_key(third, 10).await);
     app.settled().await;
     let page = PageRequest {
         first: 2,

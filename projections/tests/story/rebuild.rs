@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 use toolroom_domain::{
-    Role, WorkspaceId, api_key, job,
+    Role, WorkspaceId, job,
     tool::{Command, DetailsPatch},
     workspace::{self, MemberRef, Sender},
 };
@@ -133,7 +133,7 @@ async fn people(app: &App, id: WorkspaceId, whom: u8, what: u8, second: i64) {
         }
         4 => {
             let key = app.create_key(&name, second, None).await;
-            app.key(key, api_key::Command::Revoke { at }).await;
+            app.revoke_key(key, second).await;
             return;
         }
         5 => workspace::Command::SetRole {

@@ -357,7 +357,16 @@ impl App {
         id
     }
 
-    pub async fn key(&self, id: ApiKeyId, command: api_key::Command) -> bool {
+    /// Revokes an API key at this second, as whoever runs the server.
+    pub async fn revoke_key(&self, id: ApiKeyId, second: i64) -> bool {
+        let command = api_key::Command::Revoke {
+            revoker: Caller::Operator,
+            at: at(second),
+        };
+        self.key(id, command).await
+    }
+
+    async fn key(&self, id: ApiKeyId, command: api_key::Command) -> bool {
         let target = Target::<ApiKey>::Existing(id.to_string());
         let executed = self.log.bus.execute(target, command, &context()).await;
         executed.is_ok()
