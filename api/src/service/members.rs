@@ -7,7 +7,7 @@ use sqlx::Row as _;
 use toolroom_domain::{
     ErrorCode, InvitationId, Role, UserId, WorkspaceId,
     port::Mail,
-    workspace::{Command, Error, MemberRef, TokenHash, Workspace},
+    workspace::{Command, Error, MemberRef, TokenHash, Workspace, is_email},
 };
 use toolroom_eventlog::{CommandContext, Executed, append::SideRow, command::Target};
 use toolroom_projections::{
@@ -195,6 +195,7 @@ pub async fn accept(
     let accept = Command::AcceptInvitation {
         token_hash,
         user: user.clone(),
+        account_email: ctx.email.clone().filter(|email| is_email(email)),
         at: state.clock.now(),
     };
     let executed = execute(state, id, accept, &command).await?;

@@ -328,3 +328,38 @@ async fn members_are_read_on_by_cursor() {
     assert_eq!(seen, ["carol", "bob", "ann"]);
     app.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_joins_is_shown_under_the_address_of_their_account() {
+    let app = start(Outside::default()).await;
+    let id = workspace_of(&app, "ann").await;
+    let ann = person(&app, "ann", Some(&id)).await;
+    for (invited, name, vouched, shown) in [
+        (
+            "ben@example.com",
+            "rita",
+            Some("rita@example.com"),
+            "rita@example.com",
+        ),
+        ("cleo@example.com", "cleo", None, "cleo@example.com"),
+        // What is no address is none that anybody vouches for.
+        ("dora@example.com", "dora", Some("dora"), "dora@example.com"),
+    ] {
+        let invite = json!({ "ws": id, "email": invited, "role": "VIEWER" });
+        let link = app.ask_as(&ann, INVITE, invite).await;
+        let token = token_of(&link["inviteMember"]);
+        let mut newcomer = person(&app, name, None).await;
+        newcomer.email = vouched.map(str::to_owned);
+        let accept = json!({ "token": token });
+        let joined = app.ask_as(&newcomer, ACCEPT, accept).await;
+        assert_eq!(joined["acceptInvitation"]["email"], shown);
+        let listed = app.ask_as(&ann, MEMBERS, json!({})).await;
+        assert_eq!(listed["members"]["nodes"][0], joined["acceptInvitation"]);
+    }
+    let events = written(&app).await;
+    for both in ["ben@example.com", "rita@example.com"] {
+        assert!(events.contains(both), "{both}");
+    }
+    assert_eq!(events.matches("account_email").count(), 1);
+    app.stop().await;
+}

@@ -227,8 +227,12 @@ impl Aggregate for Workspace {
             Command::AcceptInvitation {
                 token_hash,
                 user,
+                account_email,
                 at,
-            } => self.accept(token_hash, user, at, sink).await,
+            } => {
+                self.accept(token_hash, (user, account_email), at, sink)
+                    .await
+            }
             Command::SetRole {
                 sender,
                 member,
@@ -256,6 +260,7 @@ impl Aggregate for Workspace {
                 self.plan = plan;
                 let member = Member {
                     email: owner_email,
+                    account_email: None,
                     role: Role::Owner,
                     removed: false,
                     accepted: None,
@@ -292,6 +297,7 @@ impl Aggregate for Workspace {
                 invitation,
                 user,
                 email,
+                account_email,
                 role,
                 at: _,
             } => {
@@ -301,6 +307,7 @@ impl Aggregate for Workspace {
                 });
                 let member = Member {
                     email: Some(email),
+                    account_email,
                     role,
                     removed: false,
                     accepted,

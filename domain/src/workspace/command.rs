@@ -90,6 +90,8 @@ pub enum Command {
         token_hash: TokenHash,
         /// Who shows it.
         user: UserId,
+        /// The address that their identity provider vouches for, if it tells one.
+        account_email: Option<String>,
         /// When.
         at: Timestamp,
     },

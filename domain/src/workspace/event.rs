@@ -141,6 +141,10 @@ pub enum Event {
         user: UserId,
         /// The address at which they were invited.
         email: String,
+        /// The address that their identity provider vouched for, if it told one: whoever has the
+        /// link may join, and need not be whom it was sent to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        account_email: Option<String>,
         /// What they are.
         role: Role,
         /// When.

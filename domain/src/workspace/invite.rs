@@ -73,7 +73,7 @@ impl Workspace {
             return Err(Error::AlreadyInvited);
         }
         let is_wanted = |email: &str| is_same_mailbox(email, &wanted.email);
-        let has_wanted = |member: &Member| member.email.as_deref().is_some_and(is_wanted);
+        let has_wanted = |member: &Member| member.addresses().any(is_wanted);
         if self.active().any(|(_, member)| has_wanted(member)) {
             return Err(Error::AlreadyMember);
         }
@@ -118,7 +118,7 @@ impl Workspace {
     pub(super) async fn accept(
         &mut self,
         token_hash: TokenHash,
-        user: UserId,
+        (user, account_email): (UserId, Option<String>),
         at: Timestamp,
         sink: &EventSink<Self>,
     ) -> Result<(), Error> {
@@ -145,10 +145,14 @@ impl Workspace {
         if self.role_of(&user).is_some() {
             return Err(Error::AlreadyMember);
         }
+        if let Some(email) = &account_email {
+            check::email(email)?;
+        }
         let event = Event::MemberJoined {
             invitation: *id,
             user,
             email: invitation.email.clone(),
+            account_email,
             role: invitation.role,
             at,
         };

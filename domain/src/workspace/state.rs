@@ -40,11 +40,22 @@ pub(super) struct Identity {
 pub struct Member {
     /// The address at which they were invited, or that they had when they made the workspace.
     pub email: Option<String>,
+    /// The address of the account by which they joined, if it was told.
+    pub account_email: Option<String>,
     /// What they are, or were when they were removed.
     pub role: Role,
     /// Whether they are a member no more.
     pub removed: bool,
     pub(super) accepted: Option<Accepted>,
+}
+
+impl Member {
+    /// The addresses by which they are known here.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = &str> {
+        [&self.email, &self.account_email]
+            .into_iter()
+            .filter_map(|email| email.as_deref())
+    }
 }
 
 /// By what somebody joined.

@@ -96,9 +96,14 @@ impl Fold {
                 invitation,
                 user,
                 email,
+                account_email,
                 role,
                 at,
-            } => self.join(workspace, event, (invitation, user), (email, role), at)?,
+            } => {
+                // Who they are counts, not whom the link was sent to.
+                let email = account_email.unwrap_or(email);
+                self.join(workspace, event, (invitation, user), (email, role), at)?;
+            }
             Event::MemberRoleChanged { member, role, .. } => {
                 self.known(place(workspace, &member), event)?.role = role;
             }

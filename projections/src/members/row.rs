@@ -40,7 +40,7 @@ pub struct MemberRow {
     pub id: String,
     /// The invitation by which they came, or may come; none for who made the workspace.
     pub invitation: Option<InvitationId>,
-    /// Their address, if it is known.
+    /// Their address, if it is known: the account's, else the one at which they were invited.
     pub email: Option<String>,
     /// What they are, will be, or were.
     pub role: Role,

@@ -333,6 +333,7 @@ impl App {
         let command = workspace::Command::AcceptInvitation {
             token_hash: TokenHash::from_sha256([number; 32]),
             user: user(name),
+            account_email: None,
             at: at(second),
         };
         self.workspace(id, command).await

@@ -18,6 +18,45 @@ fn who_accepts_is_a_member_of_the_role_that_was_offered() {
 }
 
 #[test]
+fn who_joins_by_a_link_sent_to_another_is_known_by_both_addresses() {
+    let mut by_another = joined(1, "rita", Role::Member);
+    if let Event::MemberJoined {
+        email,
+        account_email,
+        ..
+    } = &mut by_another
+    {
+        *email = "ben@acme.example".to_owned();
+        *account_email = Some("Rita@acme.example".to_owned());
+    }
+    let story = open()
+        .when(accept_as(1, "rita", "Rita@acme.example"))
+        .then([by_another.clone()]);
+    let state = story.state();
+    let rita = state.member(&user("rita")).unwrap();
+    assert_eq!(rita.email.as_deref(), Some("ben@acme.example"));
+    assert_eq!(rita.account_email.as_deref(), Some("Rita@acme.example"));
+    for name in ["ben", "rita"] {
+        let story = staffed().when(invite(by("olga"), 1, "ben", Role::Member));
+        story
+            .when(accept_as(1, "rita", "Rita@acme.example"))
+            .when(invite(by("olga"), 2, name, Role::Member))
+            .then_refused(Error::AlreadyMember);
+    }
+    let text = serde_json::to_string(&by_another).unwrap();
+    assert!(
+        text.contains(r#""email":"ben@acme.example","account_email":"Rita@acme.example""#),
+        "{text}"
+    );
+}
+
+#[test]
+fn an_account_has_an_address_or_none() {
+    let refusal = open().when(accept_as(1, "ben", "no address")).refusal();
+    assert_eq!(refusal.code(), ErrorCode::ValidationFailed);
+}
+
+#[test]
 fn inviting_and_accepting_twice_writes_once() {
     open()
         .when(invite(by("olga"), 1, "ben", Role::Member))

@@ -97,7 +97,18 @@ pub fn accept_at(number: u8, name: &str, second: i64) -> Command {
     Command::AcceptInvitation {
         token_hash: token(number),
         user: user(name),
+        account_email: None,
         at: at(second),
+    }
+}
+
+/// As [`accept`], with an account of this address.
+pub fn accept_as(number: u8, name: &str, email: &str) -> Command {
+    Command::AcceptInvitation {
+        token_hash: token(number),
+        user: user(name),
+        account_email: Some(email.to_owned()),
+        at: at(3),
     }
 }
 
@@ -110,6 +121,7 @@ pub fn joined(number: u8, name: &str, role: Role) -> Event {
         invitation: invitation(number),
         user: user(name),
         email: format!("{name}@acme.example"),
+        account_email: None,
         role,
         at: at(3),
     }
