@@ -34,7 +34,7 @@ VOLUME /data
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
     CMD ["curl", "--fail", "--silent", "--max-time", "2", "http://127.0.0.1:8000/readyz"]
-# Until there is authentication the server listens on its own loopback address only, so a published
-# port of this container reaches nobody. Give it the host's network, as compose.yaml does.
+# Without TOOLROOM_LISTEN the server listens on the container's own loopback address, which no published
+# port reaches. On any other address callers need a credential: see compose.yaml.
 ENTRYPOINT ["/usr/local/bin/toolroom"]
 CMD ["serve"]

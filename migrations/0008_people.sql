@@ -24,6 +24,8 @@ create table invitation_tokens (
     token_hash    text primary key,
     workspace_id  text not null,
     invitation_id text not null,
+    -- The key that invited, if it was one: revoked, it takes what it has left open with it.
+    key_id        text,
     expires_at    timestamptz not null
 );
 

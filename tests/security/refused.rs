@@ -191,3 +191,39 @@ async fn whoever_is_in_no_workspace_is_bounded_too() {
         .await;
     assert_eq!(other.status, 200, "{}", other.body);
 }
+
+#[tokio::test]
+async fn a_revoked_key_takes_its_open_invitations_with_it() {
+    let app = App::start_closed().await;
+    let (id, secret) = key(&app, "leaked", "ADMIN").await;
+    let workspace = app.data("{ viewer { workspace { id } } }", json!({})).await;
+    let workspace = &workspace["viewer"]["workspace"]["id"];
+    let invite = "mutation ($w: ID!, $e: String!) {
+        inviteMember(workspaceId: $w, email: $e, role: ADMIN) { inviteUrl } }";
+    let token = async |email: &str| {
+        let asked = json!({ "w": workspace, "e": email });
+        let invited = app.shown(Some(&secret)).data(invite, asked).await;
+        let link = invited["inviteMember"]["inviteUrl"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        link.rsplit_once("token=").unwrap().1.to_owned()
+    };
+    let (early, late) = (
+        token("early@example.com").await,
+        token("late@example.com").await,
+    );
+    let accept = "mutation ($t: String!) { acceptInvitation(token: $t) { role } }";
+    let joined = app.user("early").data(accept, json!({ "t": early })).await;
+    assert_eq!(joined["acceptInvitation"]["role"], "ADMIN");
+
+    let revoke = "mutation ($id: ID!) { revokeApiKey(id: $id) { revokedAt } }";
+    app.data(revoke, json!({ "id": id })).await;
+    let refused = app.user("late").graphql(accept, json!({ "t": late })).await;
+    assert_eq!(
+        refused.code().as_deref(),
+        Some("NOT_FOUND"),
+        "{}",
+        refused.body
+    );
+}

@@ -91,6 +91,7 @@ pub async fn invite(
     command.side = vec![SideRow::InvitationToken {
         token_hash: token_hash.as_str().to_owned(),
         invitation_id: invitation.to_string(),
+        key_id: sender::key(ctx).map(|key| key.to_string()),
         expires_at,
     }];
     let invite = Command::Invite {
@@ -207,7 +208,12 @@ async fn workspace_of(
     state: &AppState,
     token_hash: &TokenHash,
 ) -> Result<Option<WorkspaceId>, ApiError> {
-    let row = sqlx::query("select workspace_id from invitation_tokens where token_hash = $1")
+    // Whoever held a key that was revoked may hold links that it made.
+    let statement = "select workspace_id from invitation_tokens t
+         where token_hash = $1
+           and not exists (select from key_hashes k
+                           where k.key_id = t.key_id and k.revoked_at is not null)";
+    let row = sqlx::query(statement)
         .bind(token_hash.as_str())
         .fetch_optional(state.log.database.authenticator_pool())
         .await?;

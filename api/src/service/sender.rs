@@ -1,7 +1,7 @@
 //! Who sends a command, in the words of the people's aggregates.
 
 use toolroom_domain::{
-    ErrorCode, UserId, WorkspaceId,
+    ApiKeyId, ErrorCode, UserId, WorkspaceId,
     access::Caller,
     workspace::{Error, Sender},
 };
@@ -24,6 +24,21 @@ pub(crate) fn person(ctx: &RequestContext) -> Option<UserId> {
             ..
         } => Some(user.clone()),
         Credential::Key { .. } | Credential::Session { .. } | Credential::None => None,
+    }
+}
+
+/// The key by which a program, or a session made from one, asks; none if it is a person.
+pub(crate) fn key(ctx: &RequestContext) -> Option<ApiKeyId> {
+    match &ctx.credential {
+        Credential::Key { id, .. }
+        | Credential::Session {
+            holder: Holder::Key { id, .. },
+            ..
+        } => Some(*id),
+        Credential::Local
+        | Credential::None
+        | Credential::Token { .. }
+        | Credential::Session { .. } => None,
     }
 }
 

@@ -38,6 +38,8 @@ pub enum SideRow {
         token_hash: String,
         /// The invitation's id.
         invitation_id: String,
+        /// The key that invites, if it is one.
+        key_id: Option<String>,
         /// From this moment on it is not accepted.
         expires_at: Timestamp,
     },
@@ -91,14 +93,17 @@ pub(super) async fn write_in_tx(
         SideRow::InvitationToken {
             token_hash,
             invitation_id,
+            key_id,
             expires_at,
         } => sqlx::query(
-            "insert into invitation_tokens (workspace_id, token_hash, invitation_id, expires_at)
-             values ($1, $2, $3, $4)",
+            "insert into invitation_tokens
+                 (workspace_id, token_hash, invitation_id, key_id, expires_at)
+             values ($1, $2, $3, $4, $5)",
         )
         .bind(workspace)
         .bind(token_hash)
         .bind(invitation_id)
+        .bind(key_id)
         .bind(expires_at.to_sqlx()),
     };
     statement.execute(tx).await?;
