@@ -5,6 +5,7 @@
 //! day (`quota`). Failed authentications are counted by each node for itself (`stranger`).
 
 pub(crate) mod bucket;
+mod each;
 mod homeless;
 pub(crate) mod http;
 mod plans;

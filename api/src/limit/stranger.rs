@@ -2,16 +2,12 @@
 
 use std::{
     net::{IpAddr, Ipv6Addr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
-use moka::{policy::EvictionPolicy, sync::Cache};
 use toolroom_domain::{Clock, ErrorCode};
 
-use super::{
-    bucket::{Bucket, Flow},
-    refusals,
-};
+use super::{bucket::Flow, each::Each, refusals};
 use crate::error::ApiError;
 
 /// Failures that an address has at first: a program that was given a wrong key tries a few times, and
@@ -36,22 +32,12 @@ const IPV6_PREFIX: u32 = 64;
 
 /// The failed authentications of each address, as this node has seen them.
 #[derive(Clone)]
-pub struct Strangers {
-    clock: Arc<dyn Clock>,
-    failures: Cache<IpAddr, Arc<Mutex<Bucket>>>,
-}
+pub struct Strangers(Each<IpAddr>);
 
 impl Strangers {
     /// Nobody has failed yet.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        let failures = Cache::builder()
-            .max_capacity(ADDRESSES)
-            // The least frequently seen first, the default, would not let a new address in.
-            .eviction_policy(EvictionPolicy::lru())
-            // By then its bucket is full again.
-            .time_to_idle(FLOW.time_to_fill())
-            .build();
-        Self { clock, failures }
+        Self(Each::new(FLOW, ADDRESSES, clock))
     }
 
     /// Whether credentials from this address are to be looked at. To be asked before that.
@@ -59,11 +45,7 @@ impl Strangers {
     /// # Errors
     /// `RATE_LIMIT_EXCEEDED` with the time to wait.
     pub fn admit(&self, address: IpAddr) -> Result<(), ApiError> {
-        let Some(bucket) = self.failures.get(&network(address)) else {
-            return Ok(());
-        };
-        let bucket = *bucket.lock().unwrap_or_else(PoisonError::into_inner);
-        let tokens = bucket.tokens(FLOW, self.clock.now());
+        let tokens = self.0.tokens(&network(address));
         if tokens >= 1.0 {
             return Ok(());
         }
@@ -77,12 +59,7 @@ impl Strangers {
 
     /// Notes that a credential from this address was wrong.
     pub fn failed(&self, address: IpAddr) {
-        let now = self.clock.now();
-        let bucket = self.failures.get_with(network(address), || {
-            Arc::new(Mutex::new(Bucket::full(FLOW, now)))
-        });
-        let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
-        bucket.take(FLOW, 1, now);
+        self.0.take(network(address));
     }
 }
 
@@ -152,8 +129,7 @@ mod tests {
         for n in 0..many {
             strangers.failed(std::net::Ipv4Addr::from_bits(n).into());
         }
-        strangers.failures.run_pending_tasks();
-        assert!(strangers.failures.entry_count() <= ADDRESSES);
+        assert!(strangers.0.remembered() <= ADDRESSES);
         let last = std::net::Ipv4Addr::from_bits(many - 1).into();
         for _ in 0..20 {
             strangers.failed(last);
