@@ -17,7 +17,7 @@ use super::{
     api_key::{ApiKey, HashKey},
     jwt::{self, Claims},
     keys::{Keys, Known},
-    presented::fingerprint,
+    presented::{Fingerprint, fingerprint},
     sessions::{Holder, SessionKey, Sessions},
     workspaces::Workspaces,
 };
@@ -61,9 +61,9 @@ pub struct Authenticator {
     workspaces: Workspaces,
     strangers: Strangers,
     /// What tokens say that were checked a short while ago, by their fingerprints.
-    tokens: Cache<[u8; 32], Arc<Claims>>,
+    tokens: Cache<Fingerprint, Arc<Claims>>,
     /// The fingerprints of credentials that counted a short while ago.
-    known: Cache<[u8; 32], ()>,
+    known: Cache<Fingerprint, ()>,
     denials: Denials,
     clock: Arc<dyn Clock>,
 }
@@ -179,7 +179,7 @@ impl Authenticator {
         known: &Known,
         wanted: Option<WorkspaceId>,
     ) -> Result<WorkspaceId, ApiError> {
-        if self.workspaces.find(known.workspace).await?.is_none() {
+        if self.is_gone(known.workspace).await? {
             return Err(Unauthenticated::from(Reason::WorkspaceGone).into());
         }
         match wanted {
@@ -256,9 +256,10 @@ impl Authenticator {
     async fn by_token(
         &self,
         token: &str,
+        fingerprint: Fingerprint,
         wanted: Option<WorkspaceId>,
     ) -> Result<Identity, ApiError> {
-        let claims = self.claims_of(token).await?;
+        let claims = self.claims_of(token, fingerprint).await?;
         let user = UserId::try_new(claims.subject.as_str())
             .map_err(|_| Unauthenticated::from(Reason::Subject))?;
         let (workspace, caller) = self.place_of(&user, wanted).await?;
@@ -276,8 +277,11 @@ impl Authenticator {
 
     /// What a token says, checked within the last minute: its signature does not change, and how
     /// long it counts is looked at each time.
-    async fn claims_of(&self, token: &str) -> Result<Arc<Claims>, ApiError> {
-        let fingerprint = fingerprint(token);
+    async fn claims_of(
+        &self,
+        token: &str,
+        fingerprint: Fingerprint,
+    ) -> Result<Arc<Claims>, ApiError> {
         if let Some(claims) = self.tokens.get(&fingerprint) {
             if claims.expires_at <= self.clock.now() {
                 return Err(Unauthenticated::from(Reason::Expired).into());
@@ -373,10 +377,11 @@ impl Authenticator {
 
 /// Tells the operator what the caller must not learn. How often, the limit of wrong credentials
 /// bounds.
-fn tell_refused(presented: &Presented, address: IpAddr, reason: Reason) {
+fn tell_refused(presented: &Presented, reason: Reason) {
     let key = presented.credential.as_deref().map(ApiKey::parse);
     let prefix = key.and_then(Result::ok).map(|key| key.prefix().to_owned());
-    tracing::info!(%reason, %address, prefix, "a credential was refused");
+    let address = presented.address.map(tracing::field::display);
+    tracing::info!(%reason, address, prefix, "a credential was refused");
 }
 
 /// The same whether there is none or it is somebody else's.
@@ -391,33 +396,10 @@ impl Identify for Authenticator {
     }
 
     async fn identify(&self, presented: &Presented) -> Result<Identity, ApiError> {
-        // A cookie is sealed: what is invented costs nothing, and is no failure.
-        let (Some(address), Some(credential)) = (presented.address, &presented.credential) else {
-            return self.recognise(presented).await;
-        };
-        // Somebody behind the same address may be guessing: that is no fault of whoever is known.
-        let fingerprint = fingerprint(credential);
-        let is_known = self.known.contains_key(&fingerprint);
-        if !is_known {
-            self.strangers.admit(address)?;
+        match &presented.credential {
+            Some(credential) => self.by_credential(credential, presented).await,
+            None => self.by_what_is_left(presented).await,
         }
-        let recognised = self.recognise(presented).await;
-        match &recognised {
-            Ok(identity) if !is_known && identity.caller != Caller::Anonymous => {
-                self.known.insert(fingerprint, ());
-            }
-            Ok(_) => {}
-            Err(error) => {
-                if let Some(reason) = error.refused_for {
-                    self.known.invalidate(&fingerprint);
-                    tell_refused(presented, address, reason);
-                    if reason.may_be_a_guess() {
-                        self.strangers.failed(address);
-                    }
-                }
-            }
-        }
-        recognised
     }
 
     async fn standing(&self, ctx: &RequestContext) -> Standing {
@@ -432,27 +414,55 @@ impl Identify for Authenticator {
 }
 
 impl Authenticator {
-    async fn recognise(&self, presented: &Presented) -> Result<Identity, ApiError> {
+    async fn by_credential(
+        &self,
+        credential: &str,
+        presented: &Presented,
+    ) -> Result<Identity, ApiError> {
+        let fingerprint = fingerprint(credential);
+        // Somebody behind the same address may be guessing: that is no fault of whoever is known.
+        let is_known = self.known.contains_key(&fingerprint);
+        if let (Some(address), false) = (presented.address, is_known) {
+            self.strangers.admit(address)?;
+        }
         let wanted = presented.wanted();
-        if presented.credential.is_none()
-            && let Some(cookie) = &presented.cookie
+        let recognised = match ApiKey::is_meant(credential) {
+            true => self.by_key(credential, wanted, presented.address).await,
+            false => self.by_token(credential, fingerprint, wanted).await,
+        };
+        match &recognised {
+            Ok(_) if !is_known => self.known.insert(fingerprint, ()),
+            Ok(_) => {}
+            Err(error) => {
+                if let Some(reason) = error.refused_for {
+                    self.known.invalidate(&fingerprint);
+                    tell_refused(presented, reason);
+                    if let Some(address) = presented.address
+                        && reason.may_be_a_guess()
+                    {
+                        self.strangers.failed(address);
+                    }
+                }
+            }
+        }
+        recognised
+    }
+
+    /// Who shows no credential. A cookie is sealed: what is invented costs nothing, and is no failure.
+    async fn by_what_is_left(&self, presented: &Presented) -> Result<Identity, ApiError> {
+        let wanted = presented.wanted();
+        if let Some(cookie) = &presented.cookie
             && let Some(identity) = self.by_cookie(cookie, wanted).await?
         {
             return Ok(identity);
         }
-        match &presented.credential {
-            Some(credential) if ApiKey::is_meant(credential) => {
-                self.by_key(credential, wanted, presented.address).await
-            }
-            Some(credential) => self.by_token(credential, wanted).await,
-            None if self.options.local => match wanted {
-                None => Ok(Identity::local()),
-                Some(wanted) => Ok(Identity {
-                    workspace: self.existing(wanted).await?,
-                    ..Identity::local()
-                }),
-            },
-            None => Ok(Identity::anonymous()),
+        match (self.options.local, wanted) {
+            (false, _) => Ok(Identity::anonymous()),
+            (true, None) => Ok(Identity::local()),
+            (true, Some(wanted)) => Ok(Identity {
+                workspace: self.existing(wanted).await?,
+                ..Identity::local()
+            }),
         }
     }
 

@@ -99,8 +99,11 @@ impl Presented {
     }
 }
 
-/// The SHA-256 of a credential.
-pub(super) fn fingerprint(credential: &str) -> [u8; 32] {
+/// The SHA-256 of a credential, by which it is remembered without being kept.
+pub(super) type Fingerprint = [u8; 32];
+
+/// The fingerprint of a credential.
+pub(super) fn fingerprint(credential: &str) -> Fingerprint {
     let mut fingerprint = [0; 32];
     let digest = digest::digest(&digest::SHA256, credential.as_bytes());
     fingerprint.copy_from_slice(digest.as_ref());
