@@ -231,7 +231,7 @@ pub fn status(code: ErrorCode) -> StatusCode {
         C::RateLimitExceeded | C::QuotaExceeded | C::AiServiceRateLimited => {
             StatusCode::TOO_MANY_REQUESTS
         }
-        C::InternalError | C::ToolFailed => StatusCode::INTERNAL_SERVER_ERROR,
+        C::InternalError | C::ToolFailed | C::OutcomeUnknown => StatusCode::INTERNAL_SERVER_ERROR,
         C::AiServiceError => StatusCode::BAD_GATEWAY,
         C::ServiceUnavailable | C::CircuitOpen => StatusCode::SERVICE_UNAVAILABLE,
         C::GenerationTimeout => StatusCode::GATEWAY_TIMEOUT,
@@ -263,7 +263,7 @@ pub fn category(code: ErrorCode) -> ErrorCategory {
         C::InternalError | C::ServiceUnavailable | C::AiServiceError | C::CircuitOpen => {
             ErrorCategory::ServerError
         }
-        C::ToolFailed => ErrorCategory::Unknown,
+        C::ToolFailed | C::OutcomeUnknown => ErrorCategory::Unknown,
     }
 }
 

@@ -32,6 +32,7 @@ pub enum ErrorCode {
     CircuitOpen,
     EgressDenied,
     ToolFailed,
+    OutcomeUnknown,
     ResumeRequired,
 }
 
@@ -62,6 +63,7 @@ impl ErrorCode {
             Self::CircuitOpen => "CIRCUIT_OPEN",
             Self::EgressDenied => "EGRESS_DENIED",
             Self::ToolFailed => "TOOL_FAILED",
+            Self::OutcomeUnknown => "OUTCOME_UNKNOWN",
             Self::ResumeRequired => "RESUME_REQUIRED",
         }
     }

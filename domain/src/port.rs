@@ -1,6 +1,6 @@
 //! What edges need of parts that they may not depend on; the binary hands in the implementation.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::{
     actor::Actor,
     code::ErrorCode,
+    connector::ConnectorSpec,
     id::{JobId, ToolId, WorkspaceId},
     job::Job,
     tool::Definition,
@@ -26,7 +27,8 @@ pub trait DefinitionChecker: Send + Sync + 'static {
     /// The schemas that a native function brings with it, as `(input, output)`.
     fn native_schemas(&self, function_path: &str) -> Option<(Value, Option<Value>)>;
 
-    /// Checks an input against a definition's input schema.
+    /// Checks an input against the input schema of a definition, or of one of its actions where it
+    /// has several. The action is known to be one of them.
     ///
     /// # Errors
     /// All violations, paths relative to the input.
@@ -35,8 +37,18 @@ pub trait DefinitionChecker: Send + Sync + 'static {
         tool: ToolId,
         version: u32,
         definition: &Definition,
+        action: Option<&str>,
         input: &Value,
     ) -> Result<(), Vec<Violation>>;
+
+    /// The services that tools can be made for, by type.
+    fn connectors(&self) -> &[Arc<ConnectorSpec>];
+
+    /// The connector of a type, such as `SLACK`, in whatever case.
+    fn connector(&self, kind: &str) -> Option<&Arc<ConnectorSpec>> {
+        let mut all = self.connectors().iter();
+        all.find(|connector| connector.kind.eq_ignore_ascii_case(kind))
+    }
 }
 
 /// A call to run now, on this node.
@@ -51,7 +63,7 @@ pub struct RunRequest {
     /// Its version.
     pub version: u32,
     /// What that version does.
-    pub definition: std::sync::Arc<Definition>,
+    pub definition: Arc<Definition>,
     /// Which of the tool's actions.
     pub action: Option<String>,
     /// What the tool is given; checked against the input schema already.

@@ -12,8 +12,20 @@ use serde::{Deserialize, Serialize};
 pub struct Sealed {
     /// Which data key of the workspace it was sealed with.
     pub key: i64,
-    /// Nonce, ciphertext and tag, as base64.
+    /// Nonce, ciphertext and tag, as base64; empty when they lie outside the log.
     pub data: String,
+    /// Where they lie, when they are too large for the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blob: Option<BlobRef>,
+}
+
+/// A value that lies outside the log, found by its workspace and this.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct BlobRef {
+    /// By which it is found: a keyed SHA-256 of the value, in hexadecimal digits.
+    pub sha256: String,
+    /// Bytes of the value as JSON.
+    pub bytes: u64,
 }
 
 impl fmt::Debug for Sealed {

@@ -272,6 +272,7 @@ impl Vault {
         Ok(Sealed {
             key: id,
             data: STANDARD.encode(data),
+            blob: None,
         })
     }
 

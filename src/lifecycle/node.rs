@@ -21,7 +21,7 @@ use toolroom_eventlog::{
 use toolroom_projections::queue::Queue;
 use toolroom_worker::{
     Worker,
-    executor::{self, EgressOptions, Executor},
+    executor::{self, EgressOptions, Executor, NoSecrets},
     mail::SmtpMailer,
 };
 
@@ -174,6 +174,7 @@ fn executor(config: &Config) -> anyhow::Result<Executor> {
         },
         env_secrets: config.env_secrets.clone(),
         env: Arc::new(|name| std::env::var(name).ok()),
+        secrets: Arc::new(NoSecrets),
         clock: Arc::new(SystemClock),
     };
     Executor::try_new(options).context("the executor cannot be started")

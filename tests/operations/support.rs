@@ -311,6 +311,7 @@ impl Log {
                 id: tool,
                 version: 1,
                 kind: Kind::Native,
+                connector: None,
             },
             action: None,
             input: sealed,

@@ -1,14 +1,15 @@
 //! One attempt of a job: the call, and the append of what came of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use serde_json::Value;
 use tokio::sync::watch;
 use toolroom_domain::{
     Clock, ErrorCategory, JobId, WorkspaceId,
-    job::{self, Command, Failure, Job, Progress, seal_context},
+    job::{self, Command, Failure, Job, Progress, Receipt, SecretUse, Told, seal_context},
     limits,
     port::RunOutcome,
     tool::Definition,
@@ -17,7 +18,7 @@ use toolroom_eventlog::{CommandBus, CommandContext, CommandError, Loaded, Vault,
 
 use crate::{
     calls::Place,
-    executor::{self, Executor, ProgressSink},
+    executor::{self, CallError, Executor, Journal, Level},
 };
 
 /// Between two appends of a run's progress: what a run reports in between is superseded.
@@ -51,11 +52,43 @@ pub(crate) struct Started {
     pub(crate) context: CommandContext,
 }
 
-struct Reports(watch::Sender<Progress>);
+/// What a call has told so far.
+struct Reports {
+    progress: watch::Sender<Progress>,
+    told: Mutex<Told>,
+}
 
-impl ProgressSink for Reports {
-    fn report(&self, progress: Progress) {
-        self.0.send_replace(progress);
+impl Reports {
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Journal for Reports {
+    fn progress(&self, progress: Progress) {
+        self.progress.send_replace(progress);
+    }
+
+    fn line(&self, level: Level, source: &str, message: String) {
+        tracing::debug!(%level, source, message, "a run wrote a line");
+    }
+
+    fn secrets_used(&self, secrets: Vec<SecretUse>) {
+        self.told().secrets.extend(secrets);
+    }
+
+    async fn sending(&self, receipt: Receipt) -> Result<(), CallError> {
+        self.told().receipts.push(receipt);
+        Ok(())
+    }
+
+    fn received(&self, receipt: Receipt) {
+        self.told().receipts.push(receipt);
+    }
+
+    fn exit_code(&self, code: i32) {
+        tracing::debug!(code, "a run ended with a code");
     }
 }
 
@@ -71,7 +104,13 @@ impl Attempts {
     ) -> Result<RunOutcome, CommandError<job::Error>> {
         let attempt = started.job.aggregate.attempt();
         let begun = Instant::now();
-        let result = self.call(&started, attempt).await;
+        let (progress, reports) = watch::channel(Progress::default());
+        let journal = Reports {
+            progress,
+            told: Mutex::default(),
+        };
+        let result = self.call(&started, attempt, &journal, reports).await;
+        let told = std::mem::take(&mut *journal.told());
         let elapsed = begun.elapsed();
         let outcome = match &result {
             Ok(_) => "succeeded",
@@ -81,13 +120,19 @@ impl Attempts {
         metrics::counter!("toolroom_job_attempts", "outcome" => outcome).increment(1);
         metrics::histogram!("toolroom_job_call_seconds").record(elapsed);
         let duration_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
-        let command = self.outcome(&started, attempt, duration_us, result).await?;
+        let command = self
+            .outcome(&started, attempt, duration_us, told, result)
+            .await?;
         self.append_outcome(started, command).await
     }
 
-    async fn call(&self, started: &Started, attempt: u32) -> Result<Value, executor::CallError> {
-        let (sender, mut reports) = watch::channel(Progress::default());
-        let reporter = Reports(sender);
+    async fn call(
+        &self,
+        started: &Started,
+        attempt: u32,
+        journal: &Reports,
+        mut reports: watch::Receiver<Progress>,
+    ) -> Result<Value, CallError> {
         let job = &started.job.aggregate;
         let Some(tool) = job.tool() else {
             return Err(executor::CallError::invalid("the job names no tool"));
@@ -102,7 +147,7 @@ impl Attempts {
             action: job.action(),
             input: &started.input,
             is_test: job.is_test(),
-            progress: &reporter,
+            journal,
             cancel: started.place.cancel.clone(),
         };
         let mut run = std::pin::pin!(self.executor.run(call));
@@ -145,6 +190,7 @@ impl Attempts {
         started: &Started,
         attempt: u32,
         duration_us: u64,
+        told: Told,
         result: Result<Value, executor::CallError>,
     ) -> Result<Command, CommandError<job::Error>> {
         let result = result.and_then(|output| match output.to_string().len() {
@@ -163,6 +209,8 @@ impl Attempts {
                 attempt,
                 output: self.seal(started, "output", &output).await?,
                 duration_us,
+                exit_code: None,
+                told,
                 at,
             },
             Err(error) => {
@@ -180,6 +228,9 @@ impl Attempts {
                         details,
                     },
                     duration_us,
+                    exit_code: None,
+                    retry_at: None,
+                    told,
                     at,
                 }
             }

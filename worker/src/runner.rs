@@ -68,6 +68,7 @@ impl NodeRunner {
                     id: request.tool,
                     version: request.version,
                     kind: request.definition.config.kind(),
+                    connector: request.definition.config.connector().map(str::to_owned),
                 },
                 action: request.action.clone(),
                 input,

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use toolroom_domain::{
     Clock, ErrorCategory,
-    job::{self, Command, Failure, Job, seal_context},
+    job::{self, Command, Failure, Job, Told, seal_context},
 };
 use toolroom_eventlog::{
     CommandContext, CommandError, EventLog, Loaded, command::Target, ids, vault::Opened,
@@ -235,6 +235,9 @@ impl Worker {
                     attempt: started.aggregate.attempt(),
                     error: failure,
                     duration_us: 0,
+                    exit_code: None,
+                    retry_at: None,
+                    told: Told::default(),
                     at: self.attempts.clock.now(),
                 };
                 let target = Target::Held(id, started);

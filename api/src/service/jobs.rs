@@ -95,7 +95,13 @@ async fn accept(state: &AppState, ctx: &RequestContext, call: &Call) -> Result<A
     let definition = state.directory.definition(&tool, version).await?;
     state
         .checker
-        .check_input(tool.id, version, &definition, &call.input)
+        .check_input(
+            tool.id,
+            version,
+            &definition,
+            call.action.as_deref(),
+            &call.input,
+        )
         .map_err(|found| {
             ApiError::invalid(found.into_iter().map(|v| v.under("input")).collect())
         })?;
@@ -191,6 +197,7 @@ pub async fn submit(
         id: accepted.tool.id,
         version: accepted.version,
         kind: accepted.definition.config.kind(),
+        connector: accepted.definition.config.connector().map(str::to_owned),
     };
     let asked = Asked {
         tool,

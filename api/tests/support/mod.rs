@@ -22,6 +22,7 @@ use toolroom_api::{
 };
 use toolroom_domain::{
     Clock, ToolId, Violation, WorkspaceId,
+    connector::ConnectorSpec,
     job::{Command, Failure, Job, Request as JobRequest, ToolRef, seal_context},
     port::{DefinitionChecker, Mailer, PortError, RunOutcome, RunRequest, Runner},
     tool::{Definition, ToolConfig},
@@ -328,6 +329,7 @@ impl Runner for Echo {
                     id: request.tool,
                     version: request.version,
                     kind: request.definition.config.kind(),
+                    connector: None,
                 },
                 action: request.action.clone(),
                 input,
@@ -375,6 +377,9 @@ async fn end(vault: &toolroom_eventlog::Vault, request: &RunRequest, at: Timesta
                 details: Some(said),
             },
             duration_us: 1500,
+            exit_code: None,
+            retry_at: None,
+            told: Default::default(),
             at,
         }
     } else {
@@ -382,6 +387,8 @@ async fn end(vault: &toolroom_eventlog::Vault, request: &RunRequest, at: Timesta
             attempt: 1,
             output: said,
             duration_us: 1500,
+            exit_code: None,
+            told: Default::default(),
             at,
         }
     }
@@ -413,6 +420,7 @@ impl DefinitionChecker for Lenient {
         _: ToolId,
         _: u32,
         _: &Definition,
+        _: Option<&str>,
         input: &Value,
     ) -> Result<(), Vec<Violation>> {
         if input.is_object() {
@@ -420,6 +428,10 @@ impl DefinitionChecker for Lenient {
         } else {
             Err(vec![Violation::new("", "must be an object")])
         }
+    }
+
+    fn connectors(&self) -> &[Arc<ConnectorSpec>] {
+        &[]
     }
 }
 

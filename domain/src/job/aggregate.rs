@@ -8,6 +8,7 @@ use super::{
     error::Error,
     event::{Event, Failure, Progress},
     state::{Attempt, Job, Requested, Status},
+    told::Told,
 };
 use crate::{code::ErrorCategory, limits, name::check_text, violation::Violation};
 
@@ -105,16 +106,92 @@ impl Job {
             attempt,
             error,
             duration_us: 0,
+            exit_code: None,
             at,
         };
         sink.write(event, self).await;
         Ok(())
     }
 
-    fn end_attempt(&mut self, attempt: u32, error: Option<Failure>, at: Timestamp) {
-        if let Some(last) = self.attempts.last_mut().filter(|a| a.number == attempt) {
+    async fn tell(&mut self, attempt: u32, told: Told, at: Timestamp, sink: &EventSink<Self>) {
+        let Told {
+            secrets,
+            receipts,
+            lines,
+        } = told;
+        if !secrets.is_empty() {
+            let event = Event::SecretsUsed {
+                attempt,
+                secrets,
+                at,
+            };
+            sink.write(event, self).await;
+        }
+        for receipt in receipts {
+            let event = Event::CallRecorded {
+                attempt,
+                receipt,
+                at,
+            };
+            sink.write(event, self).await;
+        }
+        if let Some(lines) = lines {
+            let event = Event::LinesWritten { attempt, lines, at };
+            sink.write(event, self).await;
+        }
+    }
+
+    async fn fail(
+        &mut self,
+        attempt: u32,
+        error: Failure,
+        (duration_us, exit_code): (u64, Option<i32>),
+        retry_at: Option<Timestamp>,
+        at: Timestamp,
+        sink: &EventSink<Self>,
+    ) {
+        let next = attempt + 1;
+        let Some(run_at) = retry_at.filter(|_| next <= limits::JOB_ATTEMPTS) else {
+            let event = Event::Failed {
+                attempt,
+                error,
+                duration_us,
+                exit_code,
+                at,
+            };
+            return sink.write(event, self).await;
+        };
+        let failed = Event::AttemptFailed {
+            attempt,
+            error,
+            duration_us,
+            exit_code,
+            at,
+        };
+        sink.write(failed, self).await;
+        let scheduled = Event::RetryScheduled {
+            attempt: next,
+            run_at,
+            at,
+        };
+        sink.write(scheduled, self).await;
+    }
+
+    fn running(&mut self, attempt: u32) -> Option<&mut Attempt> {
+        self.attempts.last_mut().filter(|a| a.number == attempt)
+    }
+
+    fn end_attempt(
+        &mut self,
+        attempt: u32,
+        error: Option<Failure>,
+        exit_code: Option<i32>,
+        at: Timestamp,
+    ) {
+        if let Some(last) = self.running(attempt) {
             last.finished_at = Some(at);
             last.error = error;
+            last.exit_code = exit_code;
         }
     }
 }
@@ -194,17 +271,26 @@ impl Aggregate for Job {
                 }
                 Ok(())
             }
+            Command::Tell { attempt, told, at } => {
+                self.must_run(attempt)?;
+                self.tell(attempt, told, at, sink).await;
+                Ok(())
+            }
             Command::Succeed {
                 attempt,
                 output,
                 duration_us,
+                exit_code,
+                told,
                 at,
             } => {
                 self.must_run(attempt)?;
+                self.tell(attempt, told, at, sink).await;
                 let event = Event::Succeeded {
                     attempt,
                     output,
                     duration_us,
+                    exit_code,
                     at,
                 };
                 sink.write(event, self).await;
@@ -214,19 +300,20 @@ impl Aggregate for Job {
                 attempt,
                 error,
                 duration_us,
+                exit_code,
+                retry_at,
+                told,
                 at,
             } => {
                 let never_began = attempt == 0 && self.exists() && self.status == Status::Pending;
                 if !never_began {
                     self.must_run(attempt)?;
                 }
-                let event = Event::Failed {
-                    attempt,
-                    error,
-                    duration_us,
-                    at,
-                };
-                sink.write(event, self).await;
+                self.tell(attempt, told, at, sink).await;
+                let measured = (duration_us, exit_code);
+                let retry_at = retry_at.filter(|_| !never_began);
+                self.fail(attempt, error, measured, retry_at, at, sink)
+                    .await;
                 Ok(())
             }
             Command::Retry { run_at, at } => {
@@ -314,6 +401,10 @@ impl Aggregate for Job {
                     started_at: at,
                     finished_at: None,
                     error: None,
+                    exit_code: None,
+                    secrets: Vec::new(),
+                    receipts: Vec::new(),
+                    lines: Vec::new(),
                 });
                 self.updated_at = Some(at);
             }
@@ -321,17 +412,49 @@ impl Aggregate for Job {
                 self.progress = progress;
                 self.updated_at = Some(at);
             }
+            Event::SecretsUsed {
+                attempt,
+                secrets,
+                at,
+            } => {
+                if let Some(running) = self.running(attempt) {
+                    running.secrets.extend(secrets);
+                }
+                self.updated_at = Some(at);
+            }
+            Event::CallRecorded {
+                attempt,
+                receipt,
+                at,
+            } => {
+                if let Some(running) = self.running(attempt) {
+                    let key = &receipt.idempotency_key;
+                    let known = running.receipts.iter_mut().rev();
+                    match known.into_iter().find(|r| r.idempotency_key == *key) {
+                        Some(earlier) => *earlier = receipt,
+                        None => running.receipts.push(receipt),
+                    }
+                }
+                self.updated_at = Some(at);
+            }
+            Event::LinesWritten { attempt, lines, at } => {
+                if let Some(running) = self.running(attempt) {
+                    running.lines.push(lines);
+                }
+                self.updated_at = Some(at);
+            }
             Event::Succeeded {
                 attempt,
                 output,
                 duration_us,
+                exit_code,
                 at,
             } => {
                 self.status = Status::Succeeded;
                 self.output = Some(output);
                 self.error = None;
                 self.duration_us = Some(duration_us);
-                self.end_attempt(attempt, None, at);
+                self.end_attempt(attempt, None, exit_code, at);
                 self.updated_at = Some(at);
                 self.finished_at = Some(at);
             }
@@ -339,14 +462,25 @@ impl Aggregate for Job {
                 attempt,
                 error,
                 duration_us,
+                exit_code,
                 at,
             } => {
                 self.status = Status::Failed;
                 self.duration_us = Some(duration_us);
-                self.end_attempt(attempt, Some(error.clone()), at);
+                self.end_attempt(attempt, Some(error.clone()), exit_code, at);
                 self.error = Some(error);
                 self.updated_at = Some(at);
                 self.finished_at = Some(at);
+            }
+            Event::AttemptFailed {
+                attempt,
+                error,
+                exit_code,
+                at,
+                ..
+            } => {
+                self.end_attempt(attempt, Some(error), exit_code, at);
+                self.updated_at = Some(at);
             }
             Event::RetryScheduled { run_at, at, .. } => {
                 self.status = Status::Pending;
@@ -360,7 +494,7 @@ impl Aggregate for Job {
             Event::Cancelled { at, .. } => {
                 self.status = Status::Cancelled;
                 let attempt = self.attempt();
-                self.end_attempt(attempt, None, at);
+                self.end_attempt(attempt, None, None, at);
                 self.updated_at = Some(at);
                 self.finished_at = Some(at);
             }

@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::event::{Failure, Progress, ToolRef};
+use super::{
+    event::{Failure, Progress, ToolRef},
+    told::Told,
+};
 use crate::{
     id::{JobId, WorkspaceId},
     sealed::Sealed,
@@ -67,6 +70,15 @@ pub enum Command {
         /// When.
         at: Timestamp,
     },
+    /// Tells what the attempt has done so far.
+    Tell {
+        /// Which attempt.
+        attempt: u32,
+        /// What.
+        told: Told,
+        /// When.
+        at: Timestamp,
+    },
     /// Ends the attempt with an output.
     Succeed {
         /// Which attempt.
@@ -75,10 +87,14 @@ pub enum Command {
         output: Sealed,
         /// How long the call took, in microseconds.
         duration_us: u64,
+        /// With which code the run ended, where it is a process.
+        exit_code: Option<i32>,
+        /// What it has not told yet.
+        told: Told,
         /// When.
         at: Timestamp,
     },
-    /// Ends the attempt with an error.
+    /// Ends the attempt with an error: the job too, unless another attempt shall follow.
     Fail {
         /// Which attempt; 0 when it cannot even begin.
         attempt: u32,
@@ -86,6 +102,12 @@ pub enum Command {
         error: Failure,
         /// How long the call took, in microseconds.
         duration_us: u64,
+        /// With which code the run ended, where it is a process.
+        exit_code: Option<i32>,
+        /// When the next attempt is due, if one shall follow.
+        retry_at: Option<Timestamp>,
+        /// What it has not told yet.
+        told: Told,
         /// When.
         at: Timestamp,
     },

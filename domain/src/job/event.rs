@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::told::{Lines, Receipt, SecretUse};
 use crate::{
     claim::EventClaims,
     code::ErrorCategory,
@@ -22,6 +23,9 @@ pub struct ToolRef {
     pub version: u32,
     /// Its kind, by which jobs are filtered.
     pub kind: Kind,
+    /// Which connector it is of, such as `SLACK`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connector: Option<String>,
 }
 
 /// Why a run failed. Texts carry no input: what the tool said is in `details`, sealed.
@@ -108,6 +112,39 @@ pub enum Event {
         #[schemars(with = "String")]
         at: Timestamp,
     },
+    /// It was given secrets.
+    #[serde(rename = "JobSecretsUsed")]
+    SecretsUsed {
+        /// Which attempt.
+        attempt: u32,
+        /// Which secrets.
+        secrets: Vec<SecretUse>,
+        /// When.
+        #[schemars(with = "String")]
+        at: Timestamp,
+    },
+    /// A call is about to go out, or how one ended; the latest with a key counts.
+    #[serde(rename = "JobCallRecorded")]
+    CallRecorded {
+        /// Which attempt.
+        attempt: u32,
+        /// The call.
+        receipt: Receipt,
+        /// When.
+        #[schemars(with = "String")]
+        at: Timestamp,
+    },
+    /// It wrote lines.
+    #[serde(rename = "JobLinesWritten")]
+    LinesWritten {
+        /// Which attempt.
+        attempt: u32,
+        /// The lines.
+        lines: Lines,
+        /// When.
+        #[schemars(with = "String")]
+        at: Timestamp,
+    },
     /// It gave an output.
     #[serde(rename = "JobSucceeded")]
     Succeeded {
@@ -117,6 +154,9 @@ pub enum Event {
         output: Sealed,
         /// How long the call took, in microseconds.
         duration_us: u64,
+        /// With which code the run ended, where it is a process.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exit_code: Option<i32>,
         /// When.
         #[schemars(with = "String")]
         at: Timestamp,
@@ -130,11 +170,30 @@ pub enum Event {
         error: Failure,
         /// How long the call took, in microseconds.
         duration_us: u64,
+        /// With which code the run ended, where it is a process.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exit_code: Option<i32>,
         /// When.
         #[schemars(with = "String")]
         at: Timestamp,
     },
-    /// A failed job shall be tried again.
+    /// An attempt gave an error, and another one follows: `JobRetryScheduled` is appended with it.
+    #[serde(rename = "JobAttemptFailed")]
+    AttemptFailed {
+        /// Which attempt.
+        attempt: u32,
+        /// Why.
+        error: Failure,
+        /// How long the call took, in microseconds.
+        duration_us: u64,
+        /// With which code the run ended, where it is a process.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exit_code: Option<i32>,
+        /// When.
+        #[schemars(with = "String")]
+        at: Timestamp,
+    },
+    /// A failed job, or one whose attempt failed, shall be tried again.
     #[serde(rename = "JobRetryScheduled")]
     RetryScheduled {
         /// The attempt that will follow.
@@ -164,6 +223,10 @@ impl DomainEvent for Event {
             Self::Requested { .. } => "JobRequested",
             Self::Started { .. } => "JobStarted",
             Self::Progressed { .. } => "JobProgressed",
+            Self::SecretsUsed { .. } => "JobSecretsUsed",
+            Self::CallRecorded { .. } => "JobCallRecorded",
+            Self::LinesWritten { .. } => "JobLinesWritten",
+            Self::AttemptFailed { .. } => "JobAttemptFailed",
             Self::Succeeded { .. } => "JobSucceeded",
             Self::Failed { .. } => "JobFailed",
             Self::RetryScheduled { .. } => "JobRetryScheduled",

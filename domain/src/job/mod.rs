@@ -10,6 +10,9 @@
 //!                         └────────────────────────────◄──────────────┘
 //! ```
 //!
+//! An attempt that fails and is to be repeated makes the job PENDING again, due later, without
+//! FAILED in between.
+//!
 //! An *attempt* is one start. Only the current attempt's outcome counts: a node that was presumed
 //! dead and comes back finds its outcome refused.
 
@@ -20,11 +23,13 @@ mod event;
 mod state;
 #[cfg(test)]
 mod tests;
+mod told;
 
 pub use command::{Command, Request};
 pub use error::Error;
 pub use event::{Event, Failure, Progress, ToolRef};
 pub use state::{Attempt, Job, Status};
+pub use told::{Lines, Receipt, ReceiptOutcome, SecretUse, Told};
 
 /// To what a job's sealed field is bound: in the place of another field or job it does not open.
 pub fn seal_context(job: crate::id::JobId, field: &str) -> String {

@@ -5,7 +5,10 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::event::{Failure, Progress, ToolRef};
+use super::{
+    event::{Failure, Progress, ToolRef},
+    told::{Lines, Receipt, SecretUse},
+};
 use crate::{
     id::{JobId, WorkspaceId},
     sealed::Sealed,
@@ -62,6 +65,18 @@ pub struct Attempt {
     pub finished_at: Option<Timestamp>,
     /// Why it failed, if it did.
     pub error: Option<Failure>,
+    /// With which code it ended, where it is a process.
+    #[serde(default)]
+    pub exit_code: Option<i32>,
+    /// The secrets it was given.
+    #[serde(default)]
+    pub secrets: Vec<SecretUse>,
+    /// The calls it made.
+    #[serde(default)]
+    pub receipts: Vec<Receipt>,
+    /// The lines it wrote, in the order of their appends.
+    #[serde(default)]
+    pub lines: Vec<Lines>,
 }
 
 /// A job, as its events tell it.

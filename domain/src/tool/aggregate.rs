@@ -1,6 +1,7 @@
 //! The tool's rules (`handle`) and its memory (`apply`).
 
 use cqrs_es::{Aggregate, event_sink::EventSink};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -28,6 +29,9 @@ pub struct Tool {
     versions: Vec<Definition>,
     active: bool,
     deleted: bool,
+    /// Until when its circuit is open, if it is.
+    #[serde(default)]
+    circuit_open_until: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,6 +71,11 @@ impl Tool {
     pub fn definition(&self, version: u32) -> Option<&Definition> {
         let index = usize::try_from(version.checked_sub(1)?).ok()?;
         self.versions.get(index)
+    }
+
+    /// Until when its circuit is open, if it is; after that one call may try whether it works.
+    pub fn circuit_open_until(&self) -> Option<Timestamp> {
+        self.circuit_open_until
     }
 
     /// How it presents itself.
@@ -241,6 +250,27 @@ impl Aggregate for Tool {
                     sink.write(Event::Deactivated { at }, self).await;
                 }
             }
+            Command::OpenCircuit {
+                failures,
+                until,
+                at,
+            } => {
+                self.must_exist()?;
+                if self.circuit_open_until.is_none_or(|open| open < until) {
+                    let event = Event::CircuitOpened {
+                        failures,
+                        until,
+                        at,
+                    };
+                    sink.write(event, self).await;
+                }
+            }
+            Command::CloseCircuit { at } => {
+                self.must_exist()?;
+                if self.circuit_open_until.is_some() {
+                    sink.write(Event::CircuitClosed { at }, self).await;
+                }
+            }
             // Deleting twice is fine: the sender's wish is fulfilled.
             Command::Delete { at } => {
                 self.must_exist()?;
@@ -318,6 +348,8 @@ impl Aggregate for Tool {
             Event::Revised { definition, .. } => self.versions.push(*definition),
             Event::Activated { .. } => self.active = true,
             Event::Deactivated { .. } => self.active = false,
+            Event::CircuitOpened { until, .. } => self.circuit_open_until = Some(until),
+            Event::CircuitClosed { .. } => self.circuit_open_until = None,
             Event::Deleted { .. } => self.deleted = true,
             Event::Restored { .. } => self.deleted = false,
         }

@@ -118,6 +118,20 @@ pub enum Command {
         /// When.
         at: Timestamp,
     },
+    /// Tells that its calls keep failing. Open already, it stays so unless `until` is later.
+    OpenCircuit {
+        /// How many calls failed.
+        failures: u32,
+        /// From when on one call may try whether it works again.
+        until: Timestamp,
+        /// When.
+        at: Timestamp,
+    },
+    /// Tells that its calls succeed again.
+    CloseCircuit {
+        /// When.
+        at: Timestamp,
+    },
     /// Makes what an earlier version did the newest version, and brings a deleted tool back.
     RestoreVersion {
         /// Which version.

@@ -18,6 +18,8 @@ pub enum Kind {
     External,
     /// A REST call described by JSON.
     Rest,
+    /// An action of a service that a connector describes.
+    Connector,
 }
 
 impl Kind {
@@ -27,6 +29,7 @@ impl Kind {
             Self::Native => "NATIVE",
             Self::External => "EXTERNAL",
             Self::Rest => "REST",
+            Self::Connector => "CONNECTOR",
         }
     }
 }
@@ -110,6 +113,8 @@ pub enum ToolConfig {
     External(ExternalConfig),
     /// A REST call described by JSON.
     Rest(Box<RestConfig>),
+    /// An action of a service that a connector describes.
+    Connector(Box<ConnectorConfig>),
 }
 
 impl ToolConfig {
@@ -119,7 +124,21 @@ impl ToolConfig {
             Self::Native(_) => Kind::Native,
             Self::External(_) => Kind::External,
             Self::Rest(_) => Kind::Rest,
+            Self::Connector(_) => Kind::Connector,
         }
+    }
+
+    /// The connector's type, such as `SLACK`, of a tool that has one.
+    pub fn connector(&self) -> Option<&str> {
+        match self {
+            Self::Connector(connector) => Some(&connector.connector),
+            Self::Native(_) | Self::External(_) | Self::Rest(_) => None,
+        }
+    }
+
+    /// The type as clients see it: the kind, or the connector's type.
+    pub fn type_name(&self) -> &str {
+        self.connector().unwrap_or(self.kind().as_str())
     }
 
     fn check(&self) -> Vec<Violation> {
@@ -136,6 +155,20 @@ impl ToolConfig {
                 if let Ok(json) = serde_json::to_value(rest) {
                     found.extend(check_json("rest", &json));
                 }
+                found
+            }
+            Self::Connector(connector) => {
+                let mut found: Vec<_> =
+                    check_text("connector.type", &connector.connector, limits::LABEL_CHARS)
+                        .err()
+                        .into_iter()
+                        .collect();
+                found.extend(check_json(
+                    "connector.credentials",
+                    &connector.credentials.shown,
+                ));
+                let config = connector.config.as_ref();
+                found.extend(config.and_then(|config| check_json("connector.config", config)));
                 found
             }
         }
@@ -191,6 +224,30 @@ pub struct NativeConfig {
 pub struct ExternalConfig {
     /// Where to.
     pub endpoint_url: String,
+    /// The header in which the endpoint takes an idempotency key: a repetition is safe then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_header: Option<String>,
+}
+
+/// A tool of a service that a connector describes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ConnectorConfig {
+    /// The connector's type, such as `SLACK`.
+    pub connector: String,
+    /// With what it authenticates.
+    pub credentials: CredentialsRef,
+    /// Settings that are no credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<Value>,
+}
+
+/// Credentials that the vault holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CredentialsRef {
+    /// Names their row in the vault.
+    pub id: String,
+    /// What of them may be shown: secret fields are masked.
+    pub shown: Value,
 }
 
 /// A REST call described by JSON, in the words of the definition format that clients register.
@@ -228,6 +285,9 @@ pub struct RestApi {
     /// How the call authenticates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<RestAuth>,
+    /// The header in which the other side takes an idempotency key: a repetition is safe then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_header: Option<String>,
 }
 
 /// An HTTP method.
@@ -327,7 +387,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             timeout_ms: 30_000,
-            max_attempts: 1,
+            max_attempts: 3,
             initial_delay_ms: 1_000,
             max_delay_ms: 10_000,
             backoff_multiplier: 2.0,

@@ -107,6 +107,25 @@ pub enum Event {
         #[schemars(with = "String")]
         at: Timestamp,
     },
+    /// Its calls kept failing: none is made for a while.
+    #[serde(rename = "ToolCircuitOpened")]
+    CircuitOpened {
+        /// How many calls had failed.
+        failures: u32,
+        /// From when on one call may try whether it works again.
+        #[schemars(with = "String")]
+        until: Timestamp,
+        /// When.
+        #[schemars(with = "String")]
+        at: Timestamp,
+    },
+    /// Its calls succeed again.
+    #[serde(rename = "ToolCircuitClosed")]
+    CircuitClosed {
+        /// When.
+        #[schemars(with = "String")]
+        at: Timestamp,
+    },
 }
 
 impl DomainEvent for Event {
@@ -119,6 +138,8 @@ impl DomainEvent for Event {
             Self::Deactivated { .. } => "ToolDeactivated",
             Self::Deleted { .. } => "ToolDeleted",
             Self::Restored { .. } => "ToolRestored",
+            Self::CircuitOpened { .. } => "ToolCircuitOpened",
+            Self::CircuitClosed { .. } => "ToolCircuitClosed",
         }
         .to_owned()
     }

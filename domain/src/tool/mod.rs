@@ -9,6 +9,8 @@
 //!                         DELETED ◄────────────────────────┘
 //! ```
 //!
+//! Beside that, the *circuit* of a tool opens when its calls keep failing, and closes again.
+//!
 //! Each change of *behaviour* makes a version; the old ones stay runnable. A change of name,
 //! title, description, category or tags makes none.
 
@@ -23,8 +25,9 @@ mod tests;
 pub use aggregate::Tool;
 pub use command::{Command, Details, DetailsPatch};
 pub use definition::{
-    AuthMethod, Definition, ExternalConfig, HttpMethod, Kind, Mapping, NativeConfig, Policy,
-    PolicyOverrides, RestApi, RestAuth, RestConfig, ToolConfig, depth,
+    AuthMethod, ConnectorConfig, CredentialsRef, Definition, ExternalConfig, HttpMethod, Kind,
+    Mapping, NativeConfig, Policy, PolicyOverrides, RestApi, RestAuth, RestConfig, ToolConfig,
+    depth,
 };
 pub use error::Error;
 pub use event::{Event, NAME_SCOPE};

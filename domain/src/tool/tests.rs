@@ -166,6 +166,7 @@ fn all_that_is_wrong_with_a_registration_is_told_at_once() {
     let mut definition = native("v1");
     definition.config = ToolConfig::External(ExternalConfig {
         endpoint_url: "ftp://example.org".to_owned(),
+        idempotency_header: None,
     });
     definition.input_schema = json!(7);
     definition.policy.timeout_ms = Some(0);

@@ -155,6 +155,8 @@ impl Fold {
                 entry.is_deleted = false;
                 at
             }
+            // Whether it works at the moment is not what the tool is.
+            Event::CircuitOpened { .. } | Event::CircuitClosed { .. } => entry.updated_at,
         };
         Ok(())
     }

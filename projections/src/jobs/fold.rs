@@ -117,6 +117,10 @@ impl Entry {
                     started_at: at,
                     finished_at: None,
                     error: None,
+                    exit_code: None,
+                    secrets: Vec::new(),
+                    receipts: Vec::new(),
+                    lines: Vec::new(),
                 });
                 at
             }
@@ -124,11 +128,22 @@ impl Entry {
                 self.progress = progress;
                 at
             }
+            // What an attempt tells of itself is read from the job.
+            Event::SecretsUsed { at, .. }
+            | Event::CallRecorded { at, .. }
+            | Event::LinesWritten { at, .. } => at,
+            Event::AttemptFailed {
+                attempt, error, at, ..
+            } => {
+                self.end_attempt(attempt, Some(error), at);
+                at
+            }
             Event::Succeeded {
                 attempt,
                 output,
                 duration_us,
                 at,
+                ..
             } => {
                 self.end(Status::Succeeded, at);
                 self.output = Some(output);
@@ -142,6 +157,7 @@ impl Entry {
                 error,
                 duration_us,
                 at,
+                ..
             } => {
                 self.end(Status::Failed, at);
                 self.duration_us = Some(duration_us);

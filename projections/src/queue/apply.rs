@@ -111,6 +111,10 @@ fn remember(change: &mut Change, event: &Arc<RecordedEvent>) -> Result<(), Apply
             }
         }
         Event::Progressed { .. }
+        | Event::SecretsUsed { .. }
+        | Event::CallRecorded { .. }
+        | Event::LinesWritten { .. }
+        | Event::AttemptFailed { .. }
         | Event::Succeeded { .. }
         | Event::Failed { .. }
         | Event::Cancelled { .. } => {}

@@ -25,6 +25,7 @@ fn sealed() -> Sealed {
     Sealed {
         key: 1,
         data: String::new(),
+        blob: None,
     }
 }
 
@@ -36,6 +37,7 @@ fn requested(n: u128, priority: i32) -> (u128, Event) {
             id: ToolId::from_uuid(uuid::Uuid::from_u128(7)),
             version: 1,
             kind: Kind::Native,
+            connector: None,
         },
         action: None,
         input: sealed(),
@@ -70,6 +72,7 @@ fn failed(n: u128, attempt: u32) -> (u128, Event) {
         attempt,
         error,
         duration_us: 1,
+        exit_code: None,
         at: AT,
     };
     (n, event)

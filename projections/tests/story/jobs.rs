@@ -112,6 +112,9 @@ async fn a_retried_job_tells_of_both_attempts() {
         attempt: 1,
         error: failure(),
         duration_us: 9,
+        exit_code: None,
+        retry_at: None,
+        told: Default::default(),
         at: at(12),
     };
     assert!(app.job(id, fail).await);

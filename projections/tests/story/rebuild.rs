@@ -94,6 +94,8 @@ async fn live(app: &App, steps: &[Step]) {
                         attempt,
                         output: sealed("x"),
                         duration_us: 7,
+                        exit_code: None,
+                        told: Default::default(),
                         at,
                     },
                     3 => job::Command::Fail {
@@ -106,6 +108,9 @@ async fn live(app: &App, steps: &[Step]) {
                             details: None,
                         },
                         duration_us: 70,
+                        exit_code: None,
+                        retry_at: None,
+                        told: Default::default(),
                         at,
                     },
                     4 => job::Command::Retry { run_at: at, at },

@@ -113,6 +113,9 @@ async fn a_job_that_never_began_failed_without_a_latency() {
                 attempt: 0,
                 error,
                 duration_us: 0,
+                exit_code: None,
+                retry_at: None,
+                told: Default::default(),
                 at: at(1)
             }
         )

@@ -238,6 +238,7 @@ impl App {
                 id: tool,
                 version: 1,
                 kind: Kind::Native,
+                connector: None,
             },
             action: None,
             input: sealed("input"),
@@ -282,6 +283,8 @@ impl App {
             attempt: 1,
             output: sealed("output"),
             duration_us,
+            exit_code: None,
+            told: Default::default(),
             at,
         };
         assert!(self.job(id, command).await);
@@ -443,6 +446,7 @@ pub fn sealed(data: &str) -> Sealed {
     Sealed {
         key: 1,
         data: data.to_owned(),
+        blob: None,
     }
 }
 

@@ -45,6 +45,9 @@ async fn a_run_counts_when_it_is_asked_for_and_again_when_it_is_asked_for_again(
         attempt: 1,
         error,
         duration_us: 1,
+        exit_code: None,
+        retry_at: None,
+        told: Default::default(),
         at: at(12),
     };
     assert!(app.job(asked, fail).await);

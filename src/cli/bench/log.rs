@@ -80,11 +80,13 @@ pub fn request(id: JobId) -> Command {
             id: ToolId::from_uuid(ids::new_uuid()),
             version: 1,
             kind: Kind::Native,
+            connector: None,
         },
         action: None,
         input: Sealed {
             key: 1,
             data: "c2VhbGVk".repeat(10),
+            blob: None,
         },
         is_test: false,
         priority: 0,

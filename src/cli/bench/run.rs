@@ -113,6 +113,7 @@ fn runner(log: &EventLog) -> anyhow::Result<NodeRunner> {
         egress: EgressOptions::default(),
         env_secrets: Vec::new(),
         env: Arc::new(|_: &str| None),
+        secrets: Arc::new(executor::NoSecrets),
         clock: clock.clone(),
     })
     .context("the executor cannot be started")?;

@@ -1,8 +1,11 @@
 //! Whether a definition can be run, and an input be given to it.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use toolroom_domain::{
     ToolId, Violation,
+    connector::ConnectorSpec,
     port::DefinitionChecker,
     tool::{Definition, ToolConfig},
 };
@@ -32,6 +35,12 @@ impl DefinitionChecker for Executor {
                 let output_schema = definition.output_schema.as_ref();
                 found.extend(rest::check(&self.templates, rest, output_schema));
             }
+            ToolConfig::Connector(connector) => {
+                if self.connector(&connector.connector).is_none() {
+                    let problem = "is not a connector of this server; list them with `connectors`";
+                    found.push(Violation::new("connector.type", problem));
+                }
+            }
         }
         if found.is_empty() { Ok(()) } else { Err(found) }
     }
@@ -49,10 +58,15 @@ impl DefinitionChecker for Executor {
         tool: ToolId,
         version: u32,
         definition: &Definition,
+        _action: Option<&str>,
         input: &Value,
     ) -> Result<(), Vec<Violation>> {
         check_size(input).map_err(|violation| vec![violation])?;
         let schemas = self.schemas.get(tool, version, definition)?;
         schemas.input.check(input)
+    }
+
+    fn connectors(&self) -> &[Arc<ConnectorSpec>] {
+        &[]
     }
 }

@@ -1,5 +1,7 @@
 //! Why a call failed, in words that may be shown to anybody who may see the job.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use toolroom_domain::{ErrorCategory, ErrorCode, Violation};
 
@@ -46,6 +48,8 @@ pub struct CallError {
     /// What the other side said, or which input was wrong: at most about [`DETAILS_BYTES`]. It may
     /// hold personal data and is for the caller to seal.
     pub details: Option<Value>,
+    /// When the other side says that it may be tried again, counted from its answer.
+    pub retry_after: Option<Duration>,
 }
 
 impl CallError {
@@ -63,6 +67,16 @@ impl CallError {
                     | ErrorCategory::ServerError
             ),
             details: None,
+            retry_after: None,
+        }
+    }
+
+    /// A call went out that must not be doubled, and nobody knows what came of it.
+    pub fn outcome_unknown(category: ErrorCategory, message: impl Into<String>) -> Self {
+        Self {
+            code: ErrorCode::OutcomeUnknown,
+            retryable: false,
+            ..Self::failed(category, message)
         }
     }
 

@@ -10,6 +10,7 @@ mod error;
 mod external;
 mod fetch;
 mod http;
+mod journal;
 mod jsonpath;
 pub mod native;
 mod rest;
@@ -26,7 +27,6 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use toolroom_domain::{
     Clock, ErrorCategory, JobId, ToolId, WorkspaceId,
-    job::Progress,
     tool::{Definition, Policy, ToolConfig},
 };
 use tracing::Instrument;
@@ -36,7 +36,8 @@ pub use self::{
     egress::{EgressOptions, EgressRule, ParseRuleError, Resolver, SystemResolver, is_public},
     error::{CallError, DETAILS_BYTES, Error},
     fetch::Fetcher,
-    secrets::EnvLookup,
+    journal::{Journal, Level},
+    secrets::{EnvLookup, NoSecrets, SecretStore, SecretValue, StoreError},
 };
 
 /// Reports of progress that may wait to be passed on; of more the newest are left out.
@@ -51,6 +52,8 @@ pub struct Options {
     pub env_secrets: Vec<String>,
     /// Reads a variable of the environment; the binary hands in the process's own.
     pub env: EnvLookup,
+    /// Holds the workspaces' secrets, and the credentials of their tools.
+    pub secrets: Arc<dyn SecretStore>,
     /// Tells native functions the time.
     pub clock: Arc<dyn Clock>,
 }
@@ -62,12 +65,6 @@ impl fmt::Debug for Options {
             .field("env_secrets", &self.env_secrets)
             .finish_non_exhaustive()
     }
-}
-
-/// Is told how far a run is.
-pub trait ProgressSink: Send + Sync {
-    /// Takes a report; must not wait.
-    fn report(&self, progress: Progress);
 }
 
 /// One attempt.
@@ -91,8 +88,8 @@ pub struct Call<'a> {
     pub input: &'a Value,
     /// Whether it is a rehearsal.
     pub is_test: bool,
-    /// Is told how far the run is.
-    pub progress: &'a dyn ProgressSink,
+    /// Is told what the run does.
+    pub journal: &'a dyn Journal,
     /// Ends the run.
     pub cancel: CancellationToken,
 }
@@ -199,6 +196,10 @@ impl Executor {
                 };
                 rest::call(around, call.job, rest, call.definition, call.input).await
             }
+            ToolConfig::Connector(connector) => Err(CallError::invalid(format!(
+                "this server has no connector of the type `{}`",
+                connector.connector
+            ))),
         }?;
         self.checked(call, output).await
     }
@@ -220,10 +221,10 @@ impl Executor {
         loop {
             tokio::select! {
                 biased;
-                Some(report) = reports.recv() => call.progress.report(report),
+                Some(report) = reports.recv() => call.journal.progress(report),
                 output = &mut run => {
                     while let Ok(report) = reports.try_recv() {
-                        call.progress.report(report);
+                        call.journal.progress(report);
                     }
                     return output;
                 }

@@ -2,10 +2,12 @@
 
 use std::{fmt, sync::Arc};
 
+use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use toolroom_domain::{ErrorCategory, WorkspaceId};
+use zeroize::Zeroizing;
 
 use super::error::CallError;
 
@@ -15,6 +17,65 @@ const MASK: &str = "***";
 const OUTPUT_MASK_BYTES: usize = 8;
 /// Characters in a secret's name.
 const NAME_CHARS: usize = 128;
+
+/// A secret's value, as it goes to the other side. Never printed.
+#[derive(Clone)]
+pub struct SecretValue {
+    /// The value; erased from memory when it is dropped.
+    pub text: Zeroizing<String>,
+    /// Which version of the secret it is.
+    pub version: u32,
+}
+
+impl fmt::Debug for SecretValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretValue(version {})", self.version)
+    }
+}
+
+/// Why a store could not answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the secrets could not be read: {0}")]
+pub struct StoreError(pub String);
+
+/// Holds the workspaces' secrets, and the credentials of their tools.
+#[async_trait]
+pub trait SecretStore: Send + Sync {
+    /// The secret of a name, if the workspace has one.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    async fn secret(
+        &self,
+        workspace: WorkspaceId,
+        name: &str,
+    ) -> Result<Option<SecretValue>, StoreError>;
+
+    /// The credentials of an id, as JSON, if the workspace has them.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    async fn credentials(
+        &self,
+        workspace: WorkspaceId,
+        id: &str,
+    ) -> Result<Option<Value>, StoreError>;
+}
+
+/// A store that holds nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct NoSecrets;
+
+#[async_trait]
+impl SecretStore for NoSecrets {
+    async fn secret(&self, _: WorkspaceId, _: &str) -> Result<Option<SecretValue>, StoreError> {
+        Ok(None)
+    }
+
+    async fn credentials(&self, _: WorkspaceId, _: &str) -> Result<Option<Value>, StoreError> {
+        Ok(None)
+    }
+}
 
 /// Looks a variable of the server's environment up.
 pub type EnvLookup = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;

@@ -64,7 +64,7 @@ impl JobFilter {
             || self.client_id.is_some();
         let tool_kind = match self.tool_type.map(|text| text.to_ascii_uppercase()) {
             None => Ok(None),
-            Some(text) => [Kind::Native, Kind::External, Kind::Rest]
+            Some(text) => [Kind::Native, Kind::External, Kind::Rest, Kind::Connector]
                 .into_iter()
                 .find(|kind| kind.as_str() == text)
                 .map(Some)

@@ -44,6 +44,7 @@ impl From<Kind> for ToolKind {
             Kind::Native => Self::Native,
             Kind::External => Self::External,
             Kind::Rest => Self::Rest,
+            Kind::Connector => Self::Connector,
         }
     }
 }
@@ -340,7 +341,9 @@ pub(in crate::graphql) fn int(number: impl TryInto<i32>) -> i32 {
 
 fn action_type(config: &ToolConfig) -> ActionType {
     match config {
-        ToolConfig::Native(_) | ToolConfig::External(_) => ActionType::Query,
+        ToolConfig::Native(_) | ToolConfig::External(_) | ToolConfig::Connector(_) => {
+            ActionType::Query
+        }
         ToolConfig::Rest(rest) => match rest.api.method {
             HttpMethod::Get | HttpMethod::Head => ActionType::Query,
             HttpMethod::Post => ActionType::Create,

@@ -47,7 +47,8 @@ impl ToolFilter {
             Some(ToolKind::Native) => Some(Kind::Native),
             Some(ToolKind::External) => Some(Kind::External),
             Some(ToolKind::Rest) => Some(Kind::Rest),
-            Some(ToolKind::Connector | ToolKind::Python) => return None,
+            Some(ToolKind::Connector) => Some(Kind::Connector),
+            Some(ToolKind::Python) => return None,
         };
         Some(catalog::ToolFilter {
             kind,

@@ -40,7 +40,9 @@ impl Tool {
         let (function_path, endpoint_url) = match &row.definition.config {
             ToolConfig::Native(native) => (Some(native.function_path.clone()), None),
             ToolConfig::External(external) => (None, Some(external.endpoint_url.clone())),
-            ToolConfig::Rest(_) => (None, Some(execute_url(state, &row.name))),
+            ToolConfig::Rest(_) | ToolConfig::Connector(_) => {
+                (None, Some(execute_url(state, &row.name)))
+            }
         };
         Self {
             id: row.number,

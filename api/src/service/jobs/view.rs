@@ -71,6 +71,7 @@ impl From<JobRow> for JobView {
                 id: row.tool,
                 version: row.tool_version,
                 kind: row.tool_kind,
+                connector: None,
             },
             action: row.action,
             input: row.input,

@@ -105,7 +105,10 @@ impl Behaviour {
                 input_schema,
                 output_schema,
             } => {
-                let config = ToolConfig::External(ExternalConfig { endpoint_url });
+                let config = ToolConfig::External(ExternalConfig {
+                    endpoint_url,
+                    idempotency_header: None,
+                });
                 (config, input_schema, output_schema)
             }
             Self::Rest(definition) => {
@@ -210,5 +213,10 @@ pub fn config(definition: &Definition) -> Value {
             }
             config
         }
+        ToolConfig::Connector(connector) => serde_json::json!({
+            "type": connector.connector,
+            "credentials": connector.credentials.shown,
+            "config": connector.config,
+        }),
     }
 }

@@ -57,7 +57,9 @@ impl BehaviourPatch {
             }
             (Some(true), _, _) | (None, Some(_), None) => Kind::Native,
             // A REST tool shows as external, and stays what it is.
-            (Some(false), None, None) if current.kind() == Kind::Rest => Kind::Rest,
+            (Some(false), None, None) if matches!(current.kind(), Kind::Rest | Kind::Connector) => {
+                current.kind()
+            }
             (Some(false), _, _) | (None, None, Some(_)) => Kind::External,
             (None, None, None) => current.kind(),
         };
@@ -80,15 +82,17 @@ impl BehaviourPatch {
                         .endpoint_url
                         .clone()
                         .unwrap_or_else(|| external.endpoint_url.clone()),
+                    idempotency_header: external.idempotency_header.clone(),
                 }))
             }
             (Kind::External, _) => match &self.endpoint_url {
                 Some(url) => Ok(ToolConfig::External(ExternalConfig {
                     endpoint_url: url.clone(),
+                    idempotency_header: None,
                 })),
                 None => refuse("external.endpointUrl", "is required for an external tool"),
             },
-            (Kind::Rest, current) => Ok(current.clone()),
+            (Kind::Rest | Kind::Connector, current) => Ok(current.clone()),
         }
     }
 }

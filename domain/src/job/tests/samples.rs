@@ -1,6 +1,6 @@
 //! What the stories of a job are told with.
 
-use super::super::{Command, Event, Failure, Job, Progress, Request, ToolRef};
+use super::super::{Command, Event, Failure, Job, Progress, Request, Told, ToolRef};
 use crate::{
     code::ErrorCategory,
     id::{JobId, ToolId, WorkspaceId},
@@ -20,6 +20,7 @@ pub fn sealed(data: &str) -> Sealed {
     Sealed {
         key: 1,
         data: data.to_owned(),
+        blob: None,
     }
 }
 
@@ -28,6 +29,7 @@ pub fn tool() -> ToolRef {
         id: ToolId::from_uuid(uuid::Uuid::from_u128(1)),
         version: 2,
         kind: Kind::Native,
+        connector: None,
     }
 }
 
@@ -93,6 +95,8 @@ pub fn succeed(attempt: u32) -> Command {
         attempt,
         output: sealed("out"),
         duration_us: DURATION_US,
+        exit_code: None,
+        told: Told::default(),
         at: at(3),
     }
 }
@@ -102,6 +106,7 @@ pub fn succeeded(attempt: u32) -> Event {
         attempt,
         output: sealed("out"),
         duration_us: DURATION_US,
+        exit_code: None,
         at: at(3),
     }
 }
@@ -121,6 +126,9 @@ pub fn fail(attempt: u32) -> Command {
         attempt,
         error: failure(),
         duration_us: DURATION_US,
+        exit_code: None,
+        retry_at: None,
+        told: Told::default(),
         at: at(3),
     }
 }
@@ -130,6 +138,7 @@ pub fn failed(attempt: u32) -> Event {
         attempt,
         error: failure(),
         duration_us: DURATION_US,
+        exit_code: None,
         at: at(3),
     }
 }

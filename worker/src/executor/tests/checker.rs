@@ -136,10 +136,12 @@ fn an_input_is_checked_against_its_versions_schema() {
     let (first, second) = (of_type("integer"), of_type("string"));
     for _ in 0..2 {
         let input = json!({"a": "hunter2"});
-        let found = executor.check_input(tool, 1, &first, &input).unwrap_err();
+        let found = executor
+            .check_input(tool, 1, &first, None, &input)
+            .unwrap_err();
         assert_eq!((found[0].path.as_str(), found.len()), ("a", 1));
         assert!(!found[0].message.contains("hunter2"));
-        assert_eq!(executor.check_input(tool, 2, &second, &input), Ok(()));
+        assert_eq!(executor.check_input(tool, 2, &second, None, &input), Ok(()));
     }
 }
 
@@ -149,7 +151,11 @@ fn an_input_that_is_too_large_or_too_deep_is_refused() {
     let tool = ToolId::from_uuid(uuid::Uuid::from_u128(1));
     let deep = (0..100).fold(json!(1), |inner, _| json!([inner]));
     for input in [json!("x".repeat(2_000_000)), deep] {
-        assert!(executor.check_input(tool, 1, &definition, &input).is_err());
+        assert!(
+            executor
+                .check_input(tool, 1, &definition, None, &input)
+                .is_err()
+        );
     }
 }
 

@@ -18,12 +18,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use toolroom_domain::{
     Clock, JobId, ToolId, WorkspaceId,
-    job::Progress,
+    job::{Progress, Receipt, SecretUse},
     tool::{Definition, ExternalConfig, NativeConfig, PolicyOverrides, ToolConfig},
 };
 
 use crate::executor::{
-    Call, CallError, EgressOptions, Executor, Options, ProgressSink, Resolver, native::Registry,
+    Call, CallError, EgressOptions, Executor, Journal, Level, NoSecrets, Options, Resolver,
+    native::Registry,
 };
 
 pub(super) struct Noon;
@@ -72,6 +73,7 @@ pub(super) fn options(allow: &[&str]) -> Options {
             "PATH" => Some("/never/told".to_owned()),
             _ => None,
         }),
+        secrets: Arc::new(NoSecrets),
         clock: Arc::new(Noon),
     }
 }
@@ -104,6 +106,7 @@ pub(super) fn native(path: &str) -> Definition {
 pub(super) fn external(url: &str) -> Definition {
     definition(ToolConfig::External(ExternalConfig {
         endpoint_url: url.to_owned(),
+        idempotency_header: None,
     }))
 }
 
@@ -117,10 +120,23 @@ pub(super) fn rest(api: Value, mapping: Value) -> Definition {
 #[derive(Default)]
 pub(super) struct Reports(pub(super) Mutex<Vec<Progress>>);
 
-impl ProgressSink for Reports {
-    fn report(&self, progress: Progress) {
+#[async_trait]
+impl Journal for Reports {
+    fn progress(&self, progress: Progress) {
         self.0.lock().unwrap().push(progress);
     }
+
+    fn line(&self, _: Level, _: &str, _: String) {}
+
+    fn secrets_used(&self, _: Vec<SecretUse>) {}
+
+    async fn sending(&self, _: Receipt) -> Result<(), CallError> {
+        Ok(())
+    }
+
+    fn received(&self, _: Receipt) {}
+
+    fn exit_code(&self, _: i32) {}
 }
 
 pub(super) fn job() -> JobId {
@@ -130,7 +146,7 @@ pub(super) fn job() -> JobId {
 pub(super) fn call<'a>(
     definition: &'a Definition,
     input: &'a Value,
-    progress: &'a Reports,
+    journal: &'a Reports,
 ) -> Call<'a> {
     Call {
         workspace: WorkspaceId::DEFAULT,
@@ -142,7 +158,7 @@ pub(super) fn call<'a>(
         action: None,
         input,
         is_test: false,
-        progress,
+        journal,
         cancel: CancellationToken::new(),
     }
 }

@@ -1,0 +1,79 @@
+//! What an attempt tells of itself beside its outcome: the secrets it used, the calls it made, the
+//! lines it wrote.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::sealed::Sealed;
+
+/// A secret that an attempt was given, never its value.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct SecretUse {
+    /// The secret's name.
+    pub name: String,
+    /// Its version; 0 for what the server's environment holds, which has none.
+    pub version: u32,
+}
+
+/// What became of a call that went out, or was about to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ReceiptOutcome {
+    /// The other side answered.
+    Answered,
+    /// It surely did not arrive.
+    NotSent,
+    /// It is under way, or nobody knows whether it arrived.
+    Unknown,
+}
+
+/// A call to the outside: where, when, what, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Receipt {
+    /// By which the other side can tell a repetition; the same in each attempt.
+    pub idempotency_key: String,
+    /// The method, such as `POST`.
+    pub method: String,
+    /// Where to: without secrets, and without the values of the query.
+    pub url: String,
+    /// SHA-256 over method, URL and body, in hexadecimal digits.
+    pub request_sha256: String,
+    /// When it left.
+    #[schemars(with = "String")]
+    pub sent_at: Timestamp,
+    /// The HTTP status of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// What became of it.
+    pub outcome: ReceiptOutcome,
+    /// Whether the other side takes a repetition for what it is, or repeating changes nothing.
+    pub repeatable: bool,
+}
+
+/// Lines that a run wrote: a JSON array of `{at, level, source, message}`, sealed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Lines {
+    /// The lines.
+    pub sealed: Sealed,
+    /// How many.
+    pub count: u32,
+}
+
+/// What an attempt tells of itself beside its outcome.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Told {
+    /// Secrets it was given.
+    pub secrets: Vec<SecretUse>,
+    /// Calls it made. One with the key of an earlier one replaces that.
+    pub receipts: Vec<Receipt>,
+    /// Lines it wrote.
+    pub lines: Option<Lines>,
+}
+
+impl Told {
+    /// Whether it tells nothing.
+    pub fn is_empty(&self) -> bool {
+        self.secrets.is_empty() && self.receipts.is_empty() && self.lines.is_none()
+    }
+}
