@@ -12,7 +12,7 @@ use url::Url;
 use super::{
     egress::{Egress, EgressOptions},
     error::{CallError, Error},
-    http::{Outgoing, Read, follow, read},
+    http::{Departure, Read, Request, follow, read},
 };
 
 /// Fetches one document. What may be reached beyond public addresses is its own: what the operator
@@ -41,13 +41,13 @@ impl Fetcher {
     pub async fn fetch(&self, bound: usize) -> Result<Bytes, CallError> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        let outgoing = Outgoing {
+        let request = Request {
             method: Method::GET,
             url: self.url.clone(),
             headers,
             body: None,
         };
-        let response = follow(&self.egress, outgoing).await?;
+        let (response, _) = follow(&self.egress, request, true, &Departure::default()).await?;
         let status = response.status();
         let failed = |message: String| CallError::failed(ErrorCategory::ServerError, message);
         if !status.is_success() {

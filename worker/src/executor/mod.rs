@@ -9,7 +9,7 @@ mod egress;
 mod error;
 mod external;
 mod fetch;
-mod http;
+pub(crate) mod http;
 mod journal;
 mod jsonpath;
 pub mod native;
@@ -31,7 +31,12 @@ use toolroom_domain::{
 };
 use tracing::Instrument;
 
-use self::{egress::Egress, rest::Templates, secrets::SecretSource};
+use self::{
+    egress::Egress,
+    http::{Effects, Wire},
+    rest::Templates,
+    secrets::SecretSource,
+};
 pub use self::{
     egress::{EgressOptions, EgressRule, ParseRuleError, Resolver, SystemResolver, is_public},
     error::{CallError, DETAILS_BYTES, Error},
@@ -94,6 +99,13 @@ pub struct Call<'a> {
     pub cancel: CancellationToken,
 }
 
+/// How a bounded run came to its end.
+enum End<T> {
+    Reached(T),
+    Late,
+    Cancelled,
+}
+
 /// Runs calls, and knows whether a definition can be run.
 pub struct Executor {
     natives: native::Registry,
@@ -151,26 +163,57 @@ impl Executor {
     async fn bounded(&self, call: &Call<'_>) -> Result<Value, CallError> {
         let policy = call.definition.policy.resolve();
         let limit = Duration::from_millis(policy.timeout_ms);
-        let attempt = AssertUnwindSafe(self.attempt(call, policy)).catch_unwind();
-        tokio::select! {
+        let effects = Arc::new(Effects::default());
+        let attempt = AssertUnwindSafe(self.attempt(call, policy, &effects)).catch_unwind();
+        // Both futures are gone before the end is judged: only then is it known what was cut off.
+        let end = tokio::select! {
             biased;
-            () = call.cancel.cancelled() => Err(CallError::cancelled()),
-            outcome = tokio::time::timeout(limit, attempt) => match outcome {
-                Ok(Ok(outcome)) => outcome,
-                // What it panicked with may hold input; the panic hook has told it already.
-                Ok(Err(_panic)) => Err(CallError::failed(
-                    ErrorCategory::Unknown,
-                    "the tool broke off; this is a fault of its code",
-                )),
-                Err(_elapsed) => Err(CallError::failed(
-                    ErrorCategory::Timeout,
-                    format!("the tool took longer than its limit of {} ms", policy.timeout_ms),
-                )),
-            },
-        }
+            () = call.cancel.cancelled() => End::Cancelled,
+            outcome = tokio::time::timeout(limit, attempt) => outcome.map_or(End::Late, End::Reached),
+        };
+        let error = match end {
+            End::Reached(Ok(Ok(output))) => return Ok(output),
+            End::Reached(Ok(Err(error))) => error,
+            // What it panicked with may hold input; the panic hook has told it already.
+            End::Reached(Err(_panic)) => CallError::failed(
+                ErrorCategory::Unknown,
+                "the tool broke off; this is a fault of its code",
+            ),
+            End::Cancelled if effects.cut() => CallError::outcome_unknown(
+                ErrorCategory::Unknown,
+                "the run was cancelled while a call was under way that must not be doubled; \
+                 whether it was carried out is not known: look there",
+            ),
+            End::Cancelled => CallError::cancelled(),
+            End::Late if effects.cut() => CallError::outcome_unknown(
+                ErrorCategory::Timeout,
+                format!(
+                    "the tool took longer than its limit of {} ms, while a call was under way that \
+                     must not be doubled; whether it was carried out is not known: look there",
+                    policy.timeout_ms
+                ),
+            ),
+            End::Late => CallError::failed(
+                ErrorCategory::Timeout,
+                format!(
+                    "the tool took longer than its limit of {} ms",
+                    policy.timeout_ms
+                ),
+            ),
+        };
+        // A run is repeated whole: not when one of its calls must not be.
+        Err(CallError {
+            retryable: error.retryable && !effects.any(),
+            ..error
+        })
     }
 
-    async fn attempt(&self, call: &Call<'_>, policy: Policy) -> Result<Value, CallError> {
+    async fn attempt(
+        &self,
+        call: &Call<'_>,
+        policy: Policy,
+        effects: &Arc<Effects>,
+    ) -> Result<Value, CallError> {
         if call.action.is_some() {
             return Err(CallError::invalid(
                 "the tool has no actions; call it without one",
@@ -182,19 +225,24 @@ impl Executor {
                 "the tool's policy keeps it off the network; set `policy.network` to let it call",
             ));
         }
+        let wire = Wire::new(
+            &self.egress,
+            call.journal,
+            &*self.clock,
+            call.job,
+            Arc::clone(effects),
+        );
         let output = match config {
             ToolConfig::Native(native) => self.call_native(call, &native.function_path).await,
-            ToolConfig::External(external) => {
-                external::call(&self.egress, call.job, external, call.input).await
-            }
+            ToolConfig::External(external) => external::call(&wire, external, call.input).await,
             ToolConfig::Rest(rest) => {
                 let around = rest::Surroundings {
-                    egress: &self.egress,
+                    wire: &wire,
                     templates: &self.templates,
                     secrets: &self.secrets,
                     workspace: call.workspace,
                 };
-                rest::call(around, call.job, rest, call.definition, call.input).await
+                rest::call(around, rest, call.definition, call.input).await
             }
             ToolConfig::Connector(connector) => Err(CallError::invalid(format!(
                 "this server has no connector of the type `{}`",

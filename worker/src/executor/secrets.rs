@@ -114,7 +114,7 @@ impl SecretSource {
 }
 
 /// The secrets that one call uses. Knows them so as to mask them.
-pub(super) struct Secrets {
+pub(crate) struct Secrets {
     workspace: WorkspaceId,
     values: Vec<String>,
 }
@@ -145,6 +145,11 @@ impl Secrets {
     /// Takes the text that a secret became part of for a secret too.
     pub(super) fn also(&mut self, derived: String) {
         self.values.push(derived);
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.values.is_empty()
     }
 
     /// A text without the secrets, in any form in which they travel.

@@ -81,7 +81,7 @@ impl fmt::Debug for EgressOptions {
 }
 
 /// Hands out the client by which a URL may be reached.
-pub(super) struct Egress {
+pub(crate) struct Egress {
     allow: Arc<[EgressRule]>,
     /// Connects only to public addresses and opened blocks.
     guarded: Client,

@@ -7,10 +7,9 @@ use toolroom_domain::{
     tool::{AuthMethod, RestAuth},
 };
 
-use super::request::{header_name, header_value};
 use crate::executor::{
     error::CallError,
-    http::Outgoing,
+    http::{Outgoing, header_name, header_value},
     secrets::{SecretSource, Secrets, reference},
 };
 

@@ -7,7 +7,7 @@ mod template;
 
 use serde_json::{Map, Value};
 use toolroom_domain::{
-    ErrorCategory, JobId, Violation, WorkspaceId,
+    ErrorCategory, Violation, WorkspaceId,
     tool::{Definition, Mapping, RestConfig},
 };
 use url::Url;
@@ -18,16 +18,15 @@ use self::{
     request::build,
 };
 use super::{
-    egress::Egress,
     error::CallError,
-    http,
+    http::{self, Wire},
     schema::{INLINE_BYTES, serialised_bytes},
     secrets::{SecretSource, Secrets},
 };
 
 /// What a REST call takes of its surroundings.
 pub(super) struct Surroundings<'a> {
-    pub(super) egress: &'a Egress,
+    pub(super) wire: &'a Wire<'a>,
     pub(super) templates: &'a Templates,
     pub(super) secrets: &'a SecretSource,
     /// Whose secrets.
@@ -37,14 +36,13 @@ pub(super) struct Surroundings<'a> {
 /// Runs one call.
 pub(super) async fn call(
     around: Surroundings<'_>,
-    job: JobId,
     config: &RestConfig,
     definition: &Definition,
     input: &Value,
 ) -> Result<Value, CallError> {
     let mut secrets = Secrets::of(around.workspace);
-    let outgoing = build(&around, job, config, input, &mut secrets)?;
-    let answer = http::call(around.egress, outgoing, &secrets).await?;
+    let outgoing = build(&around, config, input, &mut secrets)?;
+    let answer = http::call(around.wire, outgoing, &secrets).await?;
     let entries = outputs(&config.mapping, definition.output_schema.as_ref())
         .map_err(|found| misconfigured(&found))?;
     let mut output = if entries.is_empty() {
@@ -96,10 +94,13 @@ pub(super) fn check(
         found.extend(problem.map(|p| Violation::new("api.base_url", p)));
     }
     for name in api.headers.keys() {
-        if request::header_name(name).is_none() {
+        if http::header_name(name).is_none() {
             let problem = "is not a header that a tool may set";
             found.push(Violation::new(format!("api.headers.{name}"), problem));
         }
+    }
+    if let Some(problem) = http::idempotency_problem(api.idempotency_header.as_deref()) {
+        found.push(Violation::new("api.idempotency_header", problem));
     }
     if let Some(auth) = &api.auth {
         found.extend(auth::check(auth).into_iter().map(|v| v.under("api.auth")));

@@ -1,12 +1,9 @@
 //! From a definition and an input to the request.
 
-use reqwest::{
-    Method,
-    header::{HeaderName, HeaderValue},
-};
+use reqwest::Method;
 use serde_json::{Map, Value};
 use toolroom_domain::{
-    JobId, Violation,
+    Violation,
     tool::{HttpMethod, RestApi, RestConfig},
 };
 use url::Url;
@@ -17,40 +14,17 @@ use super::{
     misconfigured,
     template::{Place, Reads, Templates, context},
 };
-use crate::executor::{error::CallError, http::Outgoing, secrets::Secrets};
+use crate::executor::{
+    error::CallError,
+    http::{Outgoing, header_name, header_value},
+    secrets::Secrets,
+};
 
 /// Bytes of a URL: what common servers accept.
 const URL_BYTES: usize = 8 * 1024;
-/// Headers that belong to the connection, or to whoever sends the request.
-const OWN_HEADERS: &[&str] = &[
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
-/// The name of a header that a tool may set.
-pub(super) fn header_name(name: &str) -> Option<HeaderName> {
-    let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-    let own = OWN_HEADERS.contains(&name.as_str()) || name.as_str().starts_with("proxy-");
-    (!own).then_some(name)
-}
-
-/// A header's value; none where it holds line breaks or other control characters.
-pub(super) fn header_value(value: &str) -> Option<HeaderValue> {
-    HeaderValue::from_bytes(value.as_bytes()).ok()
-}
-
 /// Builds the request.
 pub(super) fn build(
     around: &Surroundings<'_>,
-    job: JobId,
     config: &RestConfig,
     input: &Value,
     secrets: &mut Secrets,
@@ -67,7 +41,8 @@ pub(super) fn build(
         .as_deref()
         .map(|p| fill("path", Place::Url, p))
         .transpose()?;
-    let mut outgoing = Outgoing::new(method(api.method), join(&base, path.as_deref())?, job);
+    let url = join(&base, path.as_deref())?;
+    let mut outgoing = Outgoing::new(method(api.method), url, around.wire.step());
 
     let params = parameters(around, config, input)?;
     let body = match &api.body {
@@ -94,6 +69,10 @@ pub(super) fn build(
             return Err(CallError::invalid(problem));
         };
         outgoing.headers.insert(name, value);
+    }
+    let declared = api.idempotency_header.as_deref().and_then(header_name);
+    if let Some(name) = declared {
+        outgoing = outgoing.with_idempotency_header(name);
     }
     if let Some(auth) = &api.auth {
         auth::apply(auth, around.secrets, secrets, &mut outgoing)?;

@@ -39,7 +39,7 @@ async fn a_refusal_is_sorted_by_its_status() {
         (
             "500 Internal Server Error",
             ErrorCategory::ServerError,
-            true,
+            false,
         ),
         ("304 Not Modified", ErrorCategory::Unknown, false),
     ] {

@@ -6,7 +6,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
-use toolroom_domain::{ErrorCategory, ErrorCode, tool::Definition};
+use toolroom_domain::{ErrorCategory, ErrorCode, job::ReceiptOutcome, tool::Definition};
 
 use super::support::{Server, executor, external, names, options, redirect, response, rest, run};
 use crate::executor::{CallError, Executor};
@@ -161,8 +161,8 @@ async fn a_reset_or_closed_port_is_a_network_failure() {
     .await;
     let error = error_of(&executor(), &external(&server.url("/"))).await;
     assert_eq!(
-        (error.category, error.retryable),
-        (ErrorCategory::Network, true)
+        (error.code, error.category, error.retryable),
+        (ErrorCode::OutcomeUnknown, ErrorCategory::Network, false)
     );
     let closed = external("http://127.0.0.1:1/");
     let error = error_of(&executor(), &closed).await;
@@ -335,6 +335,7 @@ async fn a_cancelled_call_hangs_up() {
         let _ = on_asked.await;
         cancel.cancel();
     });
-    assert_eq!(outcome.unwrap_err().code, ErrorCode::JobCancelled);
+    assert_eq!(outcome.unwrap_err().code, ErrorCode::OutcomeUnknown);
+    assert_eq!(reports.outcome(), ReceiptOutcome::Unknown);
     let _ = on_hang_up.await;
 }

@@ -4,5 +4,6 @@ mod checker;
 mod external;
 mod hostile;
 mod native;
+mod receipts;
 mod rest;
 mod support;

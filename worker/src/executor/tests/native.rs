@@ -272,7 +272,7 @@ async fn progress_is_passed_on() {
         .run(call(&definition, &input, &reports))
         .await
         .unwrap_err();
-    let told = reports.0.lock().unwrap();
+    let told = reports.progress.lock().unwrap();
     assert_eq!(told.len(), 1);
     assert_eq!(told[0].step.as_deref(), Some("waiting"));
 }

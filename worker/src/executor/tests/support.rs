@@ -18,7 +18,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use toolroom_domain::{
     Clock, JobId, ToolId, WorkspaceId,
-    job::{Progress, Receipt, SecretUse},
+    job::{Progress, Receipt, ReceiptOutcome, SecretUse},
     tool::{Definition, ExternalConfig, NativeConfig, PolicyOverrides, ToolConfig},
 };
 
@@ -116,25 +116,55 @@ pub(super) fn rest(api: Value, mapping: Value) -> Definition {
     definition(serde_json::from_value(config).unwrap())
 }
 
-/// Collects reports.
+/// Collects what a run tells.
 #[derive(Default)]
-pub(super) struct Reports(pub(super) Mutex<Vec<Progress>>);
+pub(super) struct Reports {
+    pub(super) progress: Mutex<Vec<Progress>>,
+    pub(super) lines: Mutex<Vec<(Level, String, String)>>,
+    /// Receipts as the calls left.
+    pub(super) sent: Mutex<Vec<Receipt>>,
+    /// Receipts as the calls ended.
+    pub(super) receipts: Mutex<Vec<Receipt>>,
+}
+
+impl Reports {
+    /// How each call ended, by key, the latest of a key.
+    pub(super) fn outcomes(&self) -> Vec<(String, ReceiptOutcome, Option<u16>)> {
+        let told = self.receipts.lock().unwrap();
+        told.iter()
+            .map(|r| (r.idempotency_key.clone(), r.outcome, r.status))
+            .collect()
+    }
+
+    /// The end of the only call.
+    pub(super) fn outcome(&self) -> ReceiptOutcome {
+        let outcomes = self.outcomes();
+        assert_eq!(outcomes.len(), 1, "{outcomes:?}");
+        outcomes[0].1
+    }
+}
 
 #[async_trait]
 impl Journal for Reports {
     fn progress(&self, progress: Progress) {
-        self.0.lock().unwrap().push(progress);
+        self.progress.lock().unwrap().push(progress);
     }
 
-    fn line(&self, _: Level, _: &str, _: String) {}
+    fn line(&self, level: Level, source: &str, message: String) {
+        let line = (level, source.to_owned(), message);
+        self.lines.lock().unwrap().push(line);
+    }
 
     fn secrets_used(&self, _: Vec<SecretUse>) {}
 
-    async fn sending(&self, _: Receipt) -> Result<(), CallError> {
+    async fn sending(&self, receipt: Receipt) -> Result<(), CallError> {
+        self.sent.lock().unwrap().push(receipt);
         Ok(())
     }
 
-    fn received(&self, _: Receipt) {}
+    fn received(&self, receipt: Receipt) {
+        self.receipts.lock().unwrap().push(receipt);
+    }
 
     fn exit_code(&self, _: i32) {}
 }
