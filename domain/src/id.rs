@@ -22,6 +22,7 @@ pub const PREFIXES: &[&str] = &[
     ApiKeyId::PREFIX,
     InvitationId::PREFIX,
     SessionId::PREFIX,
+    SecretId::PREFIX,
     "task",
     "flow",
     "run",
@@ -127,6 +128,8 @@ ids! {
     InvitationId = "inv",
     /// A session of a browser.
     SessionId = "ses",
+    /// A named secret.
+    SecretId = "sec",
 }
 
 impl WorkspaceId {

@@ -22,6 +22,7 @@ pub mod plan;
 pub mod port;
 pub mod role;
 pub mod sealed;
+pub mod secret;
 #[cfg(test)]
 mod testing;
 pub mod tool;
@@ -33,7 +34,7 @@ pub use actor::Actor;
 pub use claim::{ClaimChange, EventClaims};
 pub use clock::Clock;
 pub use code::{ErrorCategory, ErrorCode, Refusal};
-pub use id::{ApiKeyId, InvitationId, JobId, SessionId, ToolId, WorkspaceId};
+pub use id::{ApiKeyId, InvitationId, JobId, SecretId, SessionId, ToolId, WorkspaceId};
 pub use owned::Owned;
 pub use role::Role;
 pub use sealed::{BlobRef, Sealed};

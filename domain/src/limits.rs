@@ -36,6 +36,12 @@ pub const WORKSPACE_MEMBERS: usize = 1_000;
 /// For how many hours an invitation may be open: 30 days. A link that lies in a mailbox longer is
 /// forgotten by everybody but whoever finds it.
 pub const INVITATION_HOURS: i64 = 30 * 24;
+/// Characters in a secret's name.
+pub const SECRET_NAME_CHARS: usize = 128;
+/// Bytes of a secret's value: a private key with its chain, or a service account's file, many times.
+pub const SECRET_BYTES: usize = 64 * 1024;
+/// Secrets of one workspace: more than it has services to reach.
+pub const SECRETS: i64 = 1_000;
 /// Events that tell of refusals in one workspace and hour; the rest of that hour is a number. Enough
 /// to see who tries what, and a log cannot be filled by whoever may do nothing.
 pub const DENIALS_PER_HOUR: u32 = 100;

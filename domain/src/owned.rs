@@ -1,7 +1,8 @@
 //! To whom an aggregate belongs.
 
 use crate::{
-    api_key::ApiKey, denial::Denials, id::WorkspaceId, job::Job, tool::Tool, workspace::Workspace,
+    api_key::ApiKey, denial::Denials, id::WorkspaceId, job::Job, secret::Secret, tool::Tool,
+    workspace::Workspace,
 };
 
 /// An aggregate of a workspace. A command that comes from another one finds nothing.
@@ -23,6 +24,12 @@ impl Owned for Job {
 }
 
 impl Owned for ApiKey {
+    fn owner(&self) -> Option<WorkspaceId> {
+        self.workspace()
+    }
+}
+
+impl Owned for Secret {
     fn owner(&self) -> Option<WorkspaceId> {
         self.workspace()
     }

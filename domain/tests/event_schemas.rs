@@ -7,14 +7,15 @@ use std::fs;
 use std::path::Path;
 
 use schemars::{Schema, schema_for};
-use toolroom_domain::{api_key, denial, job, tool, workspace};
+use toolroom_domain::{api_key, denial, job, secret, tool, workspace};
 
-fn schemas() -> [(&'static str, Schema); 5] {
+fn schemas() -> [(&'static str, Schema); 6] {
     [
         ("tool", schema_for!(tool::Event)),
         ("job", schema_for!(job::Event)),
         ("workspace", schema_for!(workspace::Event)),
         ("api_key", schema_for!(api_key::Event)),
+        ("secret", schema_for!(secret::Event)),
         ("denial", schema_for!(denial::Event)),
     ]
 }
