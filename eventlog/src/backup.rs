@@ -17,11 +17,12 @@ use crate::{
 };
 
 /// What cannot be derived, in the order in which it is written.
-pub const PRIMARY_TABLES: [&str; 9] = [
+pub const PRIMARY_TABLES: [&str; 10] = [
     "sequencer_state",
     "events",
     "event_log",
     "vault",
+    "master_key_rotations",
     "claims",
     "command_log",
     "numbers",
@@ -247,7 +248,10 @@ pub async fn restore(
     sqlx::query(
         "select setval(pg_get_serial_sequence('vault', 'id'),
                        greatest((select max(id) from vault), 1),
-                       exists (select from vault))",
+                       exists (select from vault)),
+                setval(pg_get_serial_sequence('master_key_rotations', 'id'),
+                       greatest((select max(id) from master_key_rotations), 1),
+                       exists (select from master_key_rotations))",
     )
     .execute(&mut *tx)
     .await?;

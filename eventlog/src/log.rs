@@ -16,7 +16,7 @@ use crate::{
     load::Loader,
     sequencer,
     signal::{self, Signals},
-    vault::{self, MasterKey},
+    vault::{self, KeyRing},
 };
 
 /// How often commands past their keeping time are forgotten.
@@ -81,11 +81,12 @@ impl EventLog {
     /// When the vault's keys cannot be had: the database is away or the master key is another one.
     pub async fn start(
         database: Database,
-        master: MasterKey,
+        master: impl Into<KeyRing>,
         options: Options,
         shutdown: &CancellationToken,
     ) -> Result<(Self, Tasks), vault::Error> {
         let vault = Vault::new(database.committer_pool().clone(), master);
+        vault.look().await?;
         let digest_key = vault.digest_key().await?;
         let signals = Signals::default();
         let stop_writers = CancellationToken::new();
@@ -100,6 +101,14 @@ impl EventLog {
                 database.sequencer_pool().clone(),
                 feed.clone(),
                 signals.clone(),
+                shutdown.clone(),
+            ));
+        }
+        if options.sequence {
+            loops.spawn(vault::rotate(vault.clone(), shutdown.clone()));
+            loops.spawn(vault::forget_what_changes(
+                feed.clone(),
+                vault.rows().clone(),
                 shutdown.clone(),
             ));
         }

@@ -23,3 +23,5 @@ mod order;
 mod proof;
 #[path = "log/reads.rs"]
 mod reads;
+#[path = "log/vault.rs"]
+mod vault;

@@ -20,8 +20,8 @@ use toolroom_eventlog::{
 };
 use toolroom_projections::queue::Queue;
 use toolroom_worker::{
-    Worker,
-    executor::{self, EgressOptions, Executor, NoSecrets},
+    VaultSecrets, Worker,
+    executor::{self, EgressOptions, Executor},
     mail::SmtpMailer,
 };
 
@@ -77,7 +77,7 @@ impl Node {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let auth = people::authenticator(config, &log, &clock).await?;
         people::first(&config.auth, &log, &auth, clock.as_ref()).await?;
-        let executor = Arc::new(executor(config)?);
+        let executor = Arc::new(executor(config, &log)?);
         let worker = Worker::new(
             &log,
             queue,
@@ -166,7 +166,7 @@ fn mailer(config: &Config, clock: &Arc<dyn Clock>) -> Option<Arc<dyn Mailer>> {
     Some(Arc::new(SmtpMailer::new(server, Arc::clone(clock))))
 }
 
-fn executor(config: &Config) -> anyhow::Result<Executor> {
+fn executor(config: &Config, log: &EventLog) -> anyhow::Result<Executor> {
     let options = executor::Options {
         egress: EgressOptions {
             allow: config.egress_allow.clone(),
@@ -174,7 +174,7 @@ fn executor(config: &Config) -> anyhow::Result<Executor> {
         },
         env_secrets: config.env_secrets.clone(),
         env: Arc::new(|name| std::env::var(name).ok()),
-        secrets: Arc::new(NoSecrets),
+        secrets: Arc::new(VaultSecrets::new(log.vault.clone())),
         clock: Arc::new(SystemClock),
     };
     Executor::try_new(options).context("the executor cannot be started")

@@ -11,7 +11,9 @@ pub mod leasing;
 pub mod mail;
 pub mod reactor;
 pub mod runner;
+pub mod secret_store;
 pub mod worker;
 
 pub use runner::NodeRunner;
+pub use secret_store::VaultSecrets;
 pub use worker::{Config, Worker};

@@ -43,6 +43,29 @@ pub enum SideRow {
         /// From this moment on it is not accepted.
         expires_at: Timestamp,
     },
+    /// A sealed value takes the place of the one of this kind and name, which is gone then. Made by
+    /// [`crate::Vault::seal_row`].
+    VaultPut {
+        /// What it is, such as `secret`.
+        kind: &'static str,
+        /// Its name, among those of one kind.
+        name: String,
+        /// To which version of the name it is bound.
+        version: u32,
+        /// Its data key, encrypted with the master key.
+        wrapped_key: Vec<u8>,
+        /// Which master key that is.
+        master_key_id: String,
+        /// The value, encrypted with the data key.
+        data: Vec<u8>,
+    },
+    /// The value of this kind and name is gone, with its key.
+    VaultErase {
+        /// What it is, such as `secret`.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
 }
 
 impl fmt::Debug for SideRow {
@@ -53,6 +76,13 @@ impl fmt::Debug for SideRow {
             Self::InvitationToken { invitation_id, .. } => {
                 write!(f, "InvitationToken({invitation_id})")
             }
+            Self::VaultPut {
+                kind,
+                name,
+                version,
+                ..
+            } => write!(f, "VaultPut({kind}/{name}@{version})"),
+            Self::VaultErase { kind, name } => write!(f, "VaultErase({kind}/{name})"),
         }
     }
 }
@@ -105,6 +135,34 @@ pub(super) async fn write_in_tx(
         .bind(invitation_id)
         .bind(key_id)
         .bind(expires_at.to_sqlx()),
+        SideRow::VaultPut {
+            kind,
+            name,
+            version,
+            wrapped_key,
+            master_key_id,
+            data,
+        } => sqlx::query(
+            "insert into vault (workspace_id, kind, name, version, wrapped_key, master_key_id, data)
+             values ($1, $2, $3, $4, $5, $6, $7)
+             on conflict (workspace_id, kind, name) do update
+             set version = excluded.version, wrapped_key = excluded.wrapped_key,
+                 master_key_id = excluded.master_key_id, data = excluded.data,
+                 created_at = clock_timestamp()",
+        )
+        .bind(workspace)
+        .bind(kind)
+        .bind(name)
+        .bind(i32::try_from(*version).unwrap_or(i32::MAX))
+        .bind(wrapped_key)
+        .bind(master_key_id)
+        .bind(data),
+        SideRow::VaultErase { kind, name } => sqlx::query(
+            "delete from vault where workspace_id = $1 and kind = $2 and name = $3",
+        )
+        .bind(workspace)
+        .bind(kind)
+        .bind(name),
     };
     statement.execute(tx).await?;
     Ok(())

@@ -16,7 +16,7 @@ use toolroom_eventlog::{
     ids,
     log::{Options, Tasks},
     testing::TestDatabase,
-    vault::MasterKey,
+    vault::{KeyRing, MasterKey},
 };
 
 /// Far more than anything here takes, so that a failure is told and not hung on.
@@ -48,10 +48,15 @@ impl Started {
     }
 
     pub async fn on(connect: PgConnectOptions, options: Options) -> Self {
+        Self::knowing(connect, options, master_key().into()).await
+    }
+
+    /// As [`Self::on`], with these master keys.
+    pub async fn knowing(connect: PgConnectOptions, options: Options, keys: KeyRing) -> Self {
         let database = Database::connect_lazy(connect);
         let owner = database.owner_pool().await.unwrap();
         let shutdown = CancellationToken::new();
-        let (log, tasks) = EventLog::start(database, master_key(), options, &shutdown)
+        let (log, tasks) = EventLog::start(database, keys, options, &shutdown)
             .await
             .unwrap();
         Self {

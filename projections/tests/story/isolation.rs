@@ -14,10 +14,14 @@ use crate::support::{App, PATIENCE};
 
 /// The tables that hold no workspace's data, and why they have none. Of these the reader may have
 /// nothing at all.
-const SHARED: [(&str, &str); 5] = [
+const SHARED: [(&str, &str); 6] = [
     ("public._sqlx_migrations", "which migrations were applied"),
     ("public.sequencer_state", "where the order of the log ends"),
     ("public.checkpoints", "how far each follower has come"),
+    (
+        "public.master_key_rotations",
+        "how far changes of the server's own key are",
+    ),
     ("public.read_models", "which tables each read model has"),
     (
         "operational.leases",

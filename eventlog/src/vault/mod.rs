@@ -1,0 +1,311 @@
+//! Encryption of what must not be read, and the keys for it.
+//!
+//! Each workspace has a data key, kept wrapped by the master key in the table `vault`. Job inputs
+//! and outputs are sealed with it before they become events. Destroying the wrapped key makes them
+//! unreadable for good and leaves the hash chain whole. Secrets and credentials are whole rows of
+//! that table ([`row`]), outside the log. What is wrapped by which master key, each row says, so
+//! that the master key can be changed while all goes on ([`rotation`]).
+
+mod cipher;
+mod follow;
+mod master;
+mod rotation;
+mod row;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::{aead::LessSafeKey, hmac};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use moka::future::Cache;
+use serde_json::Value;
+use sqlx::{PgPool, Row, postgres::PgRow};
+use tokio::sync::Notify;
+use toolroom_domain::{Sealed, WorkspaceId};
+use zeroize::Zeroizing;
+
+use self::{
+    cipher::{KEY_BYTES, aead_key, decrypt, encrypt, key_aad, random_bytes, value_aad},
+    row::RowCache,
+};
+pub(crate) use self::{follow::run as forget_what_changes, rotation::run as rotate};
+pub use self::{
+    master::{KeyRing, KeySource, MasterKey, MasterKeys, sync_folder_of},
+    rotation::{Rotation, RotationError, Step},
+    row::{CREDENTIALS, OpenedRow, SECRET},
+};
+
+/// For how long a key is used from memory: an erasure on another node counts after this at last.
+const KEY_CACHED_FOR: Duration = Duration::from_secs(30);
+
+/// Keys in memory: one a busy workspace.
+const KEYS_CACHED: u64 = 10_000;
+
+/// The name under which server-wide keys are kept; not a workspace.
+const SERVER: &str = "server";
+
+/// Why something could not be sealed or opened.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The master key is not what it should be.
+    #[error("{0}")]
+    MasterKey(String),
+    /// The key or the data is not what was written, or the master key is another one.
+    #[error(
+        "a key in the vault does not open with this master key; start with the master key that wrote it"
+    )]
+    Unopened,
+    /// A row is wrapped by a master key that this node does not have.
+    #[error(
+        "a key in the vault does not open with this master key: it needs the one of id {needed}, and known is {known}; start with the master key that wrote it, and during a rotation with the next one too"
+    )]
+    OtherMasterKey {
+        /// The id of the key that the row names.
+        needed: String,
+        /// Those of the keys that are known here.
+        known: String,
+    },
+    /// The database did not answer.
+    #[error("the vault could not be read: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The value is no JSON, which only tampering explains.
+    #[error("a sealed value does not hold what was sealed")]
+    Garbled,
+}
+
+/// A value that was asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Opened {
+    /// The value.
+    Value(Value),
+    /// Its key is gone, and so is the value.
+    Erased,
+}
+
+impl Opened {
+    /// The value, or the word `erased` in its place.
+    pub fn into_value(self) -> Value {
+        match self {
+            Self::Value(value) => value,
+            Self::Erased => Value::String("erased".to_owned()),
+        }
+    }
+}
+
+#[derive(Clone)]
+enum DataKey {
+    Present { id: i64, key: Arc<LessSafeKey> },
+    Erased,
+}
+
+/// A key of the server, the same on all its nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerKey {
+    /// For the digests of repeated commands.
+    Digest,
+    /// For the hashes of API keys.
+    ApiKeyHash,
+    /// For what sessions are given against forged requests.
+    Session,
+}
+
+impl ServerKey {
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Digest => "digest-key",
+            Self::ApiKeyHash => "api-key-hash-key",
+            Self::Session => "session-key",
+        }
+    }
+}
+
+/// Seals and opens. Cheap to clone.
+#[derive(Clone)]
+pub struct Vault {
+    pool: PgPool,
+    ring: KeyRing,
+    rows: RowCache,
+    /// Wakes what takes rotations forward.
+    rotate: Arc<Notify>,
+    by_workspace: Cache<WorkspaceId, DataKey>,
+    by_id: Cache<i64, DataKey>,
+}
+
+impl Vault {
+    /// A vault over the table of that name.
+    pub fn new(pool: PgPool, master: impl Into<KeyRing>) -> Self {
+        Self {
+            pool,
+            ring: master.into(),
+            rows: RowCache::new(),
+            rotate: Arc::default(),
+            by_workspace: Cache::builder()
+                .max_capacity(KEYS_CACHED)
+                .time_to_live(KEY_CACHED_FOR)
+                .build(),
+            by_id: Cache::builder()
+                .max_capacity(KEYS_CACHED)
+                .time_to_live(KEY_CACHED_FOR)
+                .build(),
+        }
+    }
+
+    /// Seals a value with its workspace's key, bound to `context`: in another place it does not
+    /// open.
+    ///
+    /// # Errors
+    /// When the key cannot be had.
+    pub async fn seal(
+        &self,
+        workspace: WorkspaceId,
+        context: &str,
+        value: &Value,
+    ) -> Result<Sealed, Error> {
+        let key = match self.by_workspace.get(&workspace).await {
+            Some(key) => key,
+            None => {
+                let key = self.current_key(workspace).await?;
+                self.by_workspace.insert(workspace, key.clone()).await;
+                key
+            }
+        };
+        let DataKey::Present { id, key } = key else {
+            return Err(Error::MasterKey(
+                "the workspace was erased; nothing can be kept for it".to_owned(),
+            ));
+        };
+        let plain = Zeroizing::new(serde_json::to_vec(value).map_err(|_| Error::Garbled)?);
+        let data = encrypt(&key, &value_aad(workspace, context), &plain)?;
+        Ok(Sealed {
+            key: id,
+            data: STANDARD.encode(data),
+            blob: None,
+        })
+    }
+
+    /// Opens what [`Self::seal`] sealed for the same workspace and context.
+    ///
+    /// # Errors
+    /// When it was sealed elsewhere, or the database does not answer.
+    pub async fn open(
+        &self,
+        workspace: WorkspaceId,
+        context: &str,
+        sealed: &Sealed,
+    ) -> Result<Opened, Error> {
+        let key = match self.by_id.get(&sealed.key).await {
+            Some(key) => key,
+            None => {
+                let key = self.key_by_id(workspace, sealed.key).await?;
+                self.by_id.insert(sealed.key, key.clone()).await;
+                key
+            }
+        };
+        let DataKey::Present { key, .. } = key else {
+            return Ok(Opened::Erased);
+        };
+        let data = STANDARD.decode(&sealed.data).map_err(|_| Error::Unopened)?;
+        let plain = decrypt(&key, &value_aad(workspace, context), &data)?;
+        serde_json::from_slice(&plain)
+            .map(Opened::Value)
+            .map_err(|_| Error::Garbled)
+    }
+
+    /// The server's key for the digests of repeated commands, made on first use.
+    ///
+    /// # Errors
+    /// When the database does not answer or the master key is another one.
+    pub async fn digest_key(&self) -> Result<hmac::Key, Error> {
+        let bytes = self.server_key(ServerKey::Digest).await?;
+        Ok(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
+    }
+
+    /// One of the server's own keys, made on first use.
+    ///
+    /// # Errors
+    /// When the database does not answer or the master key is another one.
+    pub async fn server_key(&self, key: ServerKey) -> Result<[u8; KEY_BYTES], Error> {
+        let (_, bytes) = self.key_or_new(SERVER, key.kind()).await?;
+        let bytes = bytes.ok_or(Error::Unopened)?;
+        bytes.as_slice().try_into().map_err(|_| Error::Unopened)
+    }
+
+    async fn current_key(&self, workspace: WorkspaceId) -> Result<DataKey, Error> {
+        let (id, bytes) = self.key_or_new(&workspace.to_string(), "data-key").await?;
+        data_key(id, bytes)
+    }
+
+    async fn key_or_new(&self, owner: &str, kind: &str) -> Result<(i64, Option<Key>), Error> {
+        let select = "select id, wrapped_key, master_key_id from vault
+                      where workspace_id = $1 and kind = $2 and name = 'current'";
+        let find = || sqlx::query(select).bind(owner).bind(kind);
+        let row = match find().fetch_optional(&self.pool).await? {
+            Some(row) => row,
+            None => {
+                let key = Zeroizing::new(random_bytes::<KEY_BYTES>()?);
+                let master = self.ring.active();
+                let wrapped = encrypt(&master.key, &key_aad(owner, kind), key.as_slice())?;
+                // Another node may be first; then its key is the key.
+                sqlx::query(
+                    "insert into vault (workspace_id, kind, name, wrapped_key, master_key_id)
+                     values ($1, $2, 'current', $3, $4)
+                     on conflict do nothing",
+                )
+                .bind(owner)
+                .bind(kind)
+                .bind(wrapped)
+                .bind(master.id())
+                .execute(&self.pool)
+                .await?;
+                find().fetch_one(&self.pool).await?
+            }
+        };
+        Ok((row.get("id"), self.unwrapped(&row, owner, kind).await?))
+    }
+
+    async fn key_by_id(&self, workspace: WorkspaceId, id: i64) -> Result<DataKey, Error> {
+        let owner = workspace.to_string();
+        let row = sqlx::query(
+            "select wrapped_key, master_key_id from vault
+             where id = $1 and workspace_id = $2 and kind = 'data-key'",
+        )
+        .bind(id)
+        .bind(&owner)
+        .fetch_optional(&self.pool)
+        .await?;
+        let bytes = match row {
+            Some(row) => self.unwrapped(&row, &owner, "data-key").await?,
+            None => None,
+        };
+        data_key(id, bytes)
+    }
+
+    /// The key of a row that holds nothing else; none if it was destroyed.
+    async fn unwrapped(&self, row: &PgRow, owner: &str, kind: &str) -> Result<Option<Key>, Error> {
+        let Some(wrapped) = row.try_get::<Option<Vec<u8>>, _>("wrapped_key")? else {
+            return Ok(None);
+        };
+        let master = row.try_get("master_key_id")?;
+        let key = self.unwrap(master, &key_aad(owner, kind), &wrapped).await?;
+        Ok(Some(key))
+    }
+
+    /// Opens a wrapped key with the master key that its row names.
+    async fn unwrap(&self, master: &str, aad: &str, wrapped: &[u8]) -> Result<Key, Error> {
+        let master = self.ring.find_or_reload(master).await?;
+        decrypt(&master.key, aad, wrapped)
+    }
+}
+
+/// The bytes of a key, erased from memory when they are dropped.
+type Key = Zeroizing<Vec<u8>>;
+
+fn data_key(id: i64, bytes: Option<Key>) -> Result<DataKey, Error> {
+    Ok(match bytes {
+        Some(bytes) => DataKey::Present {
+            id,
+            key: Arc::new(aead_key(&bytes)?),
+        },
+        None => DataKey::Erased,
+    })
+}
