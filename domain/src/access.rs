@@ -75,6 +75,7 @@ operations! {
         RestoreToolVersion = "restoreToolVersion",
         ExecuteTool = "executeTool",
         SubmitJob = "submitJob",
+        SubmitJobs = "submitJobs",
         CancelJob = "cancelJob",
         RetryJob = "retryJob",
         RerunJob = "rerunJob",
@@ -202,6 +203,7 @@ fn audience(operation: Operation) -> Audience {
         | O::RestoreToolVersion
         | O::ExecuteTool
         | O::SubmitJob
+        | O::SubmitJobs
         | O::CancelJob
         | O::RetryJob
         | O::RerunJob

@@ -33,8 +33,10 @@ use crate::{
     state::{AppState, READ_YOUR_WRITES, RequestContext},
 };
 
+mod bulk;
 mod view;
 
+pub use bulk::{BULK_JOBS, Submission, submit_all};
 pub use view::{JobView, LastEvent};
 
 /// How long `executeTool` waits when it is not told, in milliseconds.
@@ -183,32 +185,17 @@ pub async fn execute(
 pub async fn submit(
     state: &AppState,
     ctx: &RequestContext,
-    call: Call,
-    run_at: Option<Timestamp>,
-    priority: i32,
+    submission: Submission,
     command_id: Option<&str>,
 ) -> Result<JobView, ApiError> {
-    let command = ctx.command(command_id, "submitJob", &(&call, run_at, priority))?;
+    let command = ctx.command(command_id, "submitJob", &submission)?;
     if let Some(first) = state.log.bus.recall::<Job>(&command).await? {
         return settled(state, ctx, first).await;
     }
-    let accepted = accept(state, ctx, &call).await?;
-    let tool = ToolRef {
-        id: accepted.tool.id,
-        version: accepted.version,
-        kind: accepted.definition.config.kind(),
-        connector: accepted.definition.config.connector().map(str::to_owned),
-    };
-    let asked = Asked {
-        tool,
-        action: call.action,
-        input: call.input,
-        is_test: call.is_test,
-        priority,
-        run_at,
-        rerun_of: None,
-    };
-    request(state, ctx, asked, &command).await
+    let accepted = accept(state, ctx, &submission.call).await?;
+    let asked = Asked::of(submission, &accepted);
+    let executed = request(state, ctx, asked, &command).await?;
+    settled(state, ctx, executed).await
 }
 
 /// A run for the background, its input in the clear.
@@ -222,12 +209,36 @@ struct Asked {
     rerun_of: Option<JobId>,
 }
 
+impl Asked {
+    fn of(submission: Submission, accepted: &Accepted) -> Self {
+        let Submission {
+            call,
+            run_at,
+            priority,
+        } = submission;
+        Self {
+            tool: ToolRef {
+                id: accepted.tool.id,
+                version: accepted.version,
+                kind: accepted.definition.config.kind(),
+                connector: accepted.definition.config.connector().map(str::to_owned),
+            },
+            action: call.action,
+            input: call.input,
+            is_test: call.is_test,
+            priority,
+            run_at,
+            rerun_of: None,
+        }
+    }
+}
+
 async fn request(
     state: &AppState,
     ctx: &RequestContext,
     asked: Asked,
     command: &CommandContext,
-) -> Result<JobView, ApiError> {
+) -> Result<Executed<Job>, ApiError> {
     let id = JobId::from_uuid(ids::new_uuid());
     let input = state
         .log
@@ -248,8 +259,7 @@ async fn request(
     }));
     let target = Target::New(id.to_string());
     let asking = async { Ok(state.log.bus.execute(target, request, command).await?) };
-    let executed = within_quota(state, ctx.workspace, asking, changed_something).await?;
-    settled(state, ctx, executed).await
+    within_quota(state, ctx.workspace, asking, changed_something).await
 }
 
 fn changed_something(executed: &Executed<Job>) -> bool {
@@ -343,7 +353,8 @@ pub async fn rerun(
         run_at: None,
         rerun_of: Some(job),
     };
-    request(state, ctx, asked, &command).await
+    let executed = request(state, ctx, asked, &command).await?;
+    settled(state, ctx, executed).await
 }
 
 async fn settled(

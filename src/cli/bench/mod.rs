@@ -7,6 +7,7 @@ mod append;
 mod auth;
 mod depth;
 mod http;
+mod jobs;
 mod load;
 mod log;
 mod machine;
@@ -47,6 +48,8 @@ enum Benchmark {
     Run(run::Arguments),
     /// Requests a second over HTTP, and how far the read models fall behind.
     Http(http::Arguments),
+    /// Jobs a second in the background, beside Graphile Worker and pg-boss.
+    Jobs(jobs::Arguments),
     /// What credentials and row-level security cost, beside local mode.
     Auth(auth::Arguments),
     /// How fast a read model is rebuilt, and how soon it shows a command's effect.
@@ -90,12 +93,13 @@ pub async fn run(config: &Config, arguments: Arguments) -> anyhow::Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-fn all() -> [Benchmark; 6] {
+fn all() -> [Benchmark; 7] {
     [
         Benchmark::Append(append::Arguments::default()),
         Benchmark::Depth(depth::Arguments::default()),
         Benchmark::Run(run::Arguments::default()),
         Benchmark::Http(http::Arguments::default()),
+        Benchmark::Jobs(jobs::Arguments::default()),
         Benchmark::Auth(auth::Arguments::default()),
         Benchmark::ReadModels(read_models::Arguments::default()),
     ]
@@ -108,6 +112,7 @@ impl Bench<'_> {
             Benchmark::Depth(arguments) => depth::run(self, &arguments).await,
             Benchmark::Run(arguments) => run::run(self, &arguments).await,
             Benchmark::Http(arguments) => http::run(self, &arguments).await,
+            Benchmark::Jobs(arguments) => jobs::run(self, &arguments).await,
             Benchmark::Auth(arguments) => auth::run(self, &arguments).await,
             Benchmark::ReadModels(arguments) => read_models::run(self, &arguments).await,
             Benchmark::All => bail!("`all` is none of the benchmarks that it stands for"),
@@ -178,6 +183,7 @@ mod tests {
                 Benchmark::Depth(_) => "depth",
                 Benchmark::Run(_) => "run",
                 Benchmark::Http(_) => "http",
+                Benchmark::Jobs(_) => "jobs",
                 Benchmark::Auth(_) => "auth",
                 Benchmark::ReadModels(_) => "read-models",
                 Benchmark::All => unreachable!("not one of its own parts"),

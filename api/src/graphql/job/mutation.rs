@@ -1,14 +1,55 @@
 //! Running and ending jobs.
 
-use async_graphql::{Context, ID, Object};
+use async_graphql::{Context, ID, InputObject, Object};
 use serde_json::Value;
 
-use super::{object::JobObject, parts::job_id};
+use super::{
+    object::{JobObject, PageTools},
+    parts::job_id,
+};
 use crate::{
     error::ApiError,
     graphql::{StillThere, app, request, scalar::DateTime, tool::mutation::number},
-    service::jobs::{self, Call, ToolSelector},
+    service::jobs::{self, Call, Submission, ToolSelector},
 };
+
+/// A tool to run in the background; as the arguments of `submitJob`.
+#[derive(InputObject)]
+pub struct SubmitJobInput {
+    /// Which tool: its id, number or name.
+    tool_id: Option<ID>,
+    /// Which tool, by name.
+    tool_name: Option<String>,
+    /// Which version; the newest if left out.
+    tool_version: Option<i32>,
+    /// Which of the tool's actions.
+    action: Option<String>,
+    /// What the tool is given.
+    input: Value,
+    /// Not before this moment.
+    run_at: Option<DateTime>,
+    /// Higher runs first.
+    #[graphql(default = 0)]
+    priority: i32,
+}
+
+impl SubmitJobInput {
+    fn submission(self, index: usize) -> Result<Submission, ApiError> {
+        let here = |error: ApiError| error.under(&format!("jobs.{index}"));
+        let version = self.tool_version.map(|v| number("toolVersion", v));
+        Ok(Submission {
+            call: Call {
+                tool: selector(self.tool_id, self.tool_name).map_err(here)?,
+                version: version.transpose().map_err(here)?,
+                action: self.action,
+                input: self.input,
+                is_test: false,
+            },
+            run_at: self.run_at.map(|at| at.0),
+            priority: self.priority,
+        })
+    }
+}
 
 /// Running and ending jobs.
 #[derive(Default)]
@@ -66,11 +107,32 @@ impl JobMutation {
             input,
             is_test: false,
         };
-        let run_at = run_at.map(|at| at.0);
-        let priority = priority.unwrap_or(0);
-        let (state, sender) = (app(ctx), request(ctx)?);
-        let job = jobs::submit(state, sender, call, run_at, priority, command_id.as_deref());
+        let submission = Submission {
+            call,
+            run_at: run_at.map(|at| at.0),
+            priority: priority.unwrap_or(0),
+        };
+        let job = jobs::submit(app(ctx), request(ctx)?, submission, command_id.as_deref());
         job.await.map(JobObject::alone)
+    }
+
+    /// Run many tools in the background: all of them, or none if one is not accepted. The answer has
+    /// their order. At most 500.
+    async fn submit_jobs(
+        &self,
+        ctx: &Context<'_>,
+        jobs: Vec<SubmitJobInput>,
+        command_id: Option<String>,
+    ) -> Result<Vec<JobObject>, ApiError> {
+        let numbered = jobs.into_iter().enumerate();
+        let submissions = numbered
+            .map(|(index, job)| job.submission(index))
+            .collect::<Result<_, _>>()?;
+        let (state, sender) = (app(ctx), request(ctx)?);
+        let jobs = jobs::submit_all(state, sender, submissions, command_id.as_deref()).await?;
+        let page = PageTools::of(&jobs);
+        let among = |job| JobObject::among(job, &page);
+        Ok(jobs.into_iter().map(among).collect())
     }
 
     /// End a job, running or not.
