@@ -97,6 +97,56 @@ async fn a_submitted_job_is_cancelled_and_run_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_jobs_are_submitted_at_once_and_no_more_when_said_twice() {
+    let app = App::start().await;
+    app.register("echo").await;
+    let submit = "mutation ($jobs: [SubmitJobInput!]!) {
+        submitJobs(jobs: $jobs, commandId: \"nightly\") { id status input }
+    }";
+    let jobs: Vec<_> = (0..30)
+        .map(|n| json!({ "toolName": "echo", "input": { "n": n } }))
+        .collect();
+    let first = app.ask(submit, json!({ "jobs": jobs })).await;
+    let submitted = first["submitJobs"].as_array().unwrap();
+    for (n, job) in submitted.iter().enumerate() {
+        assert_eq!(job["input"], json!({ "n": n }));
+        assert_eq!(job["status"], "PENDING");
+    }
+    let again = app.ask(submit, json!({ "jobs": jobs })).await;
+    assert_eq!(first, again);
+    let all = app
+        .ask("{ jobs(first: 100) { totalCount } }", json!({}))
+        .await;
+    assert_eq!(all["jobs"]["totalCount"], 30);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_jobs_none_is_submitted_when_one_is_not_accepted() {
+    let app = App::start().await;
+    app.register("echo").await;
+    let submit = "mutation ($jobs: [SubmitJobInput!]!) { submitJobs(jobs: $jobs) { id } }";
+    let good = json!({ "toolName": "echo", "input": {} });
+    let bad = json!({ "toolName": "echo", "input": [] });
+    let jobs = json!({ "jobs": [good, bad] });
+    let refused = app.refusal(submit, jobs).await;
+    assert_eq!(refused["code"], "VALIDATION_FAILED");
+    assert_eq!(refused["details"][0]["path"], "jobs.1.input");
+    let unknown = json!({ "toolName": "nobody", "input": {} });
+    let refused = app
+        .refusal(submit, json!({ "jobs": [good, unknown] }))
+        .await;
+    assert_eq!(refused["code"], "NOT_FOUND");
+    for jobs in [vec![], vec![good; 501]] {
+        let refused = app.refusal(submit, json!({ "jobs": jobs })).await;
+        assert_eq!(refused["code"], "VALIDATION_FAILED");
+    }
+    let all = app.ask("{ jobs { totalCount } }", json!({})).await;
+    assert_eq!(all["jobs"]["totalCount"], 0);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failed_job_is_retried() {
     let app = App::start().await;
     app.register("echo").await;

@@ -255,7 +255,10 @@ async fn rival(
     batch: u16,
 ) -> anyhow::Result<f64> {
     let socket = folder.path().join("data").join("run");
-    let database = format!("{}_{batch}", script.trim_end_matches(".mjs").replace('-', "_"));
+    let database = format!(
+        "{}_{batch}",
+        script.trim_end_matches(".mjs").replace('-', "_")
+    );
     let create = Command::new(scripts.join("node_modules/.bin/node"))
         .args(["create.mjs", &database])
         .current_dir(scripts)

@@ -61,10 +61,12 @@ pub async fn submit_all(
         .buffered(BULK_JOBS)
         .try_collect()
         .await?;
-    let written = jobs.iter().filter_map(|job: &JobView| match job.last_event {
-        LastEvent::Written(global_seq) => Some(global_seq),
-        LastEvent::At(_) | LastEvent::Newest => None,
-    });
+    let written = jobs
+        .iter()
+        .filter_map(|job: &JobView| match job.last_event {
+            LastEvent::Written(global_seq) => Some(global_seq),
+            LastEvent::At(_) | LastEvent::Newest => None,
+        });
     after_command(state, ctx, written.max(), JOBS).await?;
     Ok(jobs)
 }
