@@ -67,6 +67,12 @@ impl ErrorCode {
             Self::ResumeRequired => "RESUME_REQUIRED",
         }
     }
+
+    /// The code of this text, if there is one.
+    pub fn find(code: &str) -> Option<Self> {
+        let text = serde::de::value::StrDeserializer::<serde::de::value::Error>::new(code);
+        Self::deserialize(text).ok()
+    }
 }
 
 /// Why a run failed, in the terms by which a caller decides what to do next.

@@ -18,6 +18,7 @@ pub mod feed;
 pub mod history;
 pub mod ids;
 pub mod kept;
+pub mod live;
 pub mod load;
 pub mod log;
 pub mod position;

@@ -13,6 +13,7 @@ use crate::{
     CommandBus, Database, Feed, Vault,
     append::{Appender, Marks, Writers},
     command::memory,
+    live,
     load::Loader,
     sequencer,
     signal::{self, Signals},
@@ -117,6 +118,11 @@ impl EventLog {
             loops.spawn(signal::tell_other_nodes(
                 pool.clone(),
                 signals.clone(),
+                shutdown.clone(),
+            ));
+            loops.spawn(live::tell_other_nodes(
+                pool.clone(),
+                signals.live.clone(),
                 shutdown.clone(),
             ));
             loops.spawn(signal::listen_to_other_nodes(

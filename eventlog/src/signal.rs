@@ -10,6 +10,8 @@ use sqlx::{PgPool, postgres::PgListener};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::live::{self, Live};
+
 /// The channel on which nodes tell each other that something was appended.
 const CHANNEL: &str = "toolroom_appended";
 
@@ -24,6 +26,8 @@ const RELISTEN_AFTER: Duration = Duration::from_secs(1);
 pub struct Signals {
     /// Something was appended, here or elsewhere: there may be something to sequence.
     pub appended: Arc<Notify>,
+    /// How far runs are.
+    pub live: Live,
     outgoing: Arc<Notify>,
 }
 
@@ -74,9 +78,12 @@ pub async fn listen_to_other_nodes(pool: PgPool, signals: Signals, shutdown: Can
 
 async fn listen_once(pool: &PgPool, signals: &Signals) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(pool).await?;
-    listener.listen(CHANNEL).await?;
+    listener.listen_all([CHANNEL, live::CHANNEL]).await?;
     loop {
-        listener.recv().await?;
-        signals.appended.notify_one();
+        let told = listener.recv().await?;
+        match told.channel() {
+            live::CHANNEL => signals.live.heard(told.payload()),
+            _ => signals.appended.notify_one(),
+        }
     }
 }

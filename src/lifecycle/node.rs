@@ -93,7 +93,7 @@ impl Node {
         let state = AppState::new(Parts {
             log: log.clone(),
             projections: reader.clone(),
-            runner: Arc::new(worker.runner()),
+            runner: Arc::new(worker.runner(&edge)),
             checker: executor,
             mailer: mailer(config, &clock),
             auth: Arc::new(auth),

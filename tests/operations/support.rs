@@ -319,6 +319,7 @@ impl Log {
             priority: 0,
             run_at: Some("2100-01-01T00:00:00Z".parse().unwrap()),
             rerun_of: None,
+            recorded: false,
             at: Timestamp::UNIX_EPOCH,
         }));
         let target = Target::<job::Job>::New(id.to_string());

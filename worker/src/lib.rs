@@ -6,10 +6,11 @@
 pub mod attempt;
 pub mod calls;
 pub mod definitions;
+pub mod ends;
 pub mod executor;
 pub mod leasing;
 pub mod mail;
-pub mod reactor;
+mod reactor;
 pub mod runner;
 pub mod secret_store;
 pub mod worker;

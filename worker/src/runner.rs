@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio_util::sync::CancellationToken;
 use toolroom_domain::{
-    ErrorCode, Refusal as _,
+    ErrorCode, JobId, Refusal as _,
     job::{self, Command, Job, Request, ToolRef, seal_context},
     port::{PortError, RunOutcome, RunRequest, Runner},
 };
@@ -18,10 +19,11 @@ use toolroom_eventlog::{
 use crate::{
     attempt::{Attempts, LEASE_MS, Started},
     calls::Calls,
+    ends::Ends,
 };
 
-/// How often a repeated command looks whether the job of the first has ended elsewhere.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// How often who waits for a job looks whether it has ended, should the hint of its end be lost.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// When a client that was turned away for want of room may come again.
 const BUSY_RETRY_MS: u64 = 1_000;
@@ -31,16 +33,43 @@ const BUSY_RETRY_MS: u64 = 1_000;
 pub struct NodeRunner {
     attempts: Attempts,
     calls: Calls,
+    ends: Ends,
     room: Arc<Semaphore>,
+    stopping: Stopping,
+}
+
+/// When those who wait for a call are told that it goes on without them.
+#[derive(Clone, Debug)]
+pub struct Stopping {
+    /// The node takes no more work.
+    pub begun: CancellationToken,
+    /// For how long calls may still end then. Connections are closed after it, so who waits is
+    /// answered before.
+    pub grace: Duration,
+}
+
+impl Stopping {
+    async fn nearly_over(&self) {
+        self.begun.cancelled().await;
+        tokio::time::sleep(self.grace.mul_f64(0.8)).await;
+    }
 }
 
 impl NodeRunner {
     /// A runner with room for so many calls at once.
-    pub fn new(attempts: Attempts, calls: Calls, room: usize) -> Self {
+    pub fn new(
+        attempts: Attempts,
+        calls: Calls,
+        ends: Ends,
+        room: usize,
+        stopping: Stopping,
+    ) -> Self {
         Self {
             attempts,
             calls,
+            ends,
             room: Arc::new(Semaphore::new(room)),
+            stopping,
         }
     }
 
@@ -76,9 +105,10 @@ impl NodeRunner {
                 priority: 0,
                 run_at: None,
                 rerun_of: None,
+                recorded: false,
                 at,
             }),
-            node: self.attempts.node.clone(),
+            node: self.attempts.node.to_string(),
             lease_ms: LEASE_MS,
         };
         self.attempts
@@ -119,33 +149,42 @@ impl NodeRunner {
         Some(outcome)
     }
 
-    /// Of a command that was sent before: waits for the end of the job that the first became.
-    async fn wait_for_first(
+    /// Waits for the end of a job, whichever node has its next attempt; gives it as it is when
+    /// `wait` is over, or this node stops.
+    async fn wait_for_end(
         &self,
-        first: Executed<Job>,
+        job: JobId,
+        so_far: RunOutcome,
         context: &CommandContext,
-        wait: Duration,
+        until: tokio::time::Instant,
     ) -> Result<RunOutcome, PortError> {
-        let deadline = tokio::time::Instant::now() + wait;
-        let global_seq = first.global_seq.unwrap_or_default();
-        let mut job = first.after.aggregate;
-        while !job.status().is_final() && tokio::time::Instant::now() < deadline {
-            let ended = async {
-                match job.id().and_then(|id| self.calls.get(id)) {
-                    Some(call) => call.ended().await,
-                    None => tokio::time::sleep(LOOK_INTERVAL).await,
-                }
-            };
-            let _ = tokio::time::timeout_at(deadline, ended).await;
-            job = self
+        let waiting = self.ends.wait_for(job);
+        let mut told = std::pin::pin!(waiting.told());
+        let mut so_far = so_far;
+        loop {
+            // Registered with the hint before the job is looked at.
+            let hinted = futures::poll!(&mut told).is_ready();
+            so_far.job = self
                 .attempts
                 .bus
-                .load::<Job>(context.workspace, &first.aggregate_id)
+                .load::<Job>(context.workspace, &job.to_string())
                 .await
                 .map_err(|error| port_error(&error))?
                 .aggregate;
+            if so_far.job.status().is_final() {
+                return Ok(so_far);
+            }
+            if hinted {
+                told.set(waiting.told());
+                continue;
+            }
+            tokio::select! {
+                () = &mut told => told.set(waiting.told()),
+                () = tokio::time::sleep(LOOK_INTERVAL) => {}
+                () = tokio::time::sleep_until(until) => return Ok(so_far),
+                () = self.stopping.nearly_over() => return Ok(so_far),
+            }
         }
-        Ok(RunOutcome { job, global_seq })
     }
 }
 
@@ -186,28 +225,37 @@ impl Runner for NodeRunner {
                 self.clone()
                     .begin_and_carry_out(request, context.clone(), room, tell),
             );
-        match told.await {
-            Ok(Ok(started)) if started.repeated => {
-                self.wait_for_first(started, &context, wait).await
+        let until = tokio::time::Instant::now() + wait;
+        let begun = match told.await {
+            Ok(Ok(started)) => started,
+            Ok(Err(error)) => return Err(error),
+            Err(_) => return Err(internal("the call could not be carried out")),
+        };
+        let mut so_far = RunOutcome {
+            job: begun.after.aggregate,
+            global_seq: begun.global_seq.unwrap_or_default(),
+        };
+        if !begun.repeated {
+            let ended = tokio::select! {
+                biased;
+                ended = call => ended,
+                () = tokio::time::sleep_until(until) => return Ok(so_far),
+                () = self.stopping.nearly_over() => return Ok(so_far),
+            };
+            so_far = match ended {
+                Ok(Some(Ok(outcome))) => RunOutcome {
+                    global_seq: outcome.global_seq.max(so_far.global_seq),
+                    ..outcome
+                },
+                Ok(Some(Err(error))) => return Err(port_error(&error)),
+                Ok(None) | Err(_) => return Err(internal("the call could not be carried out")),
+            };
+        }
+        match so_far.job.id() {
+            Some(job) if !so_far.job.status().is_final() => {
+                self.wait_for_end(job, so_far, &context, until).await
             }
-            Ok(Ok(started)) => {
-                let begun = RunOutcome {
-                    job: started.after.aggregate,
-                    global_seq: started.global_seq.unwrap_or_default(),
-                };
-                let ended = tokio::time::timeout(wait, call).await;
-                match ended {
-                    Ok(Ok(Some(Ok(outcome)))) => Ok(RunOutcome {
-                        global_seq: outcome.global_seq.max(begun.global_seq),
-                        ..outcome
-                    }),
-                    Ok(Ok(Some(Err(error)))) => Err(port_error(&error)),
-                    Ok(Ok(None) | Err(_)) => Err(internal("the call could not be carried out")),
-                    Err(_) => Ok(begun),
-                }
-            }
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(internal("the call could not be carried out")),
+            _ => Ok(so_far),
         }
     }
 }

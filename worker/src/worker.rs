@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::PgPool;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,13 +26,15 @@ use crate::{
     attempt::{Attempts, LEASE_MS, Started, until_available},
     calls::Calls,
     definitions::Definitions,
+    ends::Ends,
     executor::Executor,
     leasing::{
         claim::{self, Claimed},
+        former::Name,
         lease,
     },
     reactor,
-    runner::NodeRunner,
+    runner::{NodeRunner, Stopping},
 };
 
 /// How often to look for due jobs without a signal: what is due by time signals nothing.
@@ -40,6 +42,13 @@ const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How often this node says that it lives: three times before a lease runs out.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often, and for how long after its start, this node looks for what its former self held: the
+/// queue may not know of it at once.
+const FORMER_INTERVAL: Duration = Duration::from_millis(250);
+
+/// See [`FORMER_INTERVAL`].
+const FORMER_LOOKS: u32 = 40;
 
 /// How long to wait after a database error.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -62,6 +71,7 @@ pub struct Worker {
     attempts: Attempts,
     definitions: Definitions,
     calls: Calls,
+    ends: Ends,
     pool: PgPool,
     config: Config,
     queue: Queue,
@@ -89,24 +99,31 @@ impl Worker {
             attempts: Attempts {
                 bus: log.bus.clone(),
                 vault: log.vault.clone(),
+                live: log.signals.live.clone(),
                 executor,
                 clock,
-                node: config.node.clone(),
+                node: config.node.as_str().into(),
             },
             definitions: Definitions::new(log.bus.clone()),
             calls: Calls::default(),
+            ends: Ends::default(),
             pool: log.database.queue_pool().clone(),
             config,
             queue,
         }
     }
 
-    /// The hot path over this worker's calls.
-    pub fn runner(&self) -> NodeRunner {
+    /// The hot path over this worker's calls; `shutdown` is when the node begins to stop.
+    pub fn runner(&self, shutdown: &CancellationToken) -> NodeRunner {
         NodeRunner::new(
             self.attempts.clone(),
             self.calls.clone(),
+            self.ends.clone(),
             self.config.foreground,
+            Stopping {
+                begun: shutdown.clone(),
+                grace: self.config.grace,
+            },
         )
     }
 
@@ -120,15 +137,23 @@ impl Worker {
         let moved = projections.watch(queue::NAME);
         let jobs = TaskTracker::new();
         let mut loops = JoinSet::new();
-        loops.spawn(reactor::abort_call_when_job_cancelled::run(
+        loops.spawn(reactor::run(
             log.feed.clone(),
             self.calls.clone(),
+            self.ends.clone(),
             shutdown.clone(),
         ));
         loops.spawn(heartbeat(
             self.pool.clone(),
             self.config.node.clone(),
             self.calls.clone(),
+            shutdown.clone(),
+        ));
+        let (named, is_named) = oneshot::channel();
+        loops.spawn(hold_name(
+            Name::new(self.pool.clone(), self.config.node.clone()),
+            self.calls.clone(),
+            named,
             shutdown.clone(),
         ));
         let handle = Handle {
@@ -138,7 +163,7 @@ impl Worker {
             config: self.config.clone(),
             loops: JoinSet::new(),
         };
-        loops.spawn(Arc::new(self).take_jobs(jobs, moved, shutdown.clone()));
+        loops.spawn(Arc::new(self).take_jobs(jobs, moved, is_named, shutdown.clone()));
         Handle { loops, ..handle }
     }
 
@@ -146,8 +171,13 @@ impl Worker {
         self: Arc<Self>,
         jobs: TaskTracker,
         mut moved: Option<watch::Receiver<i64>>,
+        is_named: oneshot::Receiver<()>,
         shutdown: CancellationToken,
     ) {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = is_named => {}
+        }
         let room = Arc::new(Semaphore::new(self.config.background));
         loop {
             let permits = tokio::select! {
@@ -201,7 +231,7 @@ impl Worker {
         let start = Command::Start {
             node: self.config.node.clone(),
             lease_ms: LEASE_MS,
-            takes_over: claimed.takes_over,
+            ground: claimed.ground(),
             at: self.attempts.clock.now(),
         };
         let target = Target::Held(id.clone(), before);
@@ -329,6 +359,43 @@ async fn some_permits(room: &Arc<Semaphore>) -> Vec<OwnedSemaphorePermit> {
     permits
 }
 
+/// Holds this node's name until `shutdown`, and gives up what its former self held. Says when jobs
+/// may be taken.
+async fn hold_name(
+    mut name: Name,
+    calls: Calls,
+    named: oneshot::Sender<()>,
+    shutdown: CancellationToken,
+) {
+    let hold = async {
+        while let Err(error) = name.take().await {
+            tracing::warn!(%error, "no jobs are taken: the database does not answer");
+            tokio::time::sleep(RETRY_INTERVAL).await;
+        }
+        let _ = named.send(());
+        let mut looks = 0;
+        loop {
+            let held = async {
+                name.keep().await?;
+                name.release(&calls.all()).await
+            };
+            if let Err(error) = held.await {
+                tracing::debug!(%error, "this node's name could not be held");
+            }
+            looks += 1;
+            tokio::time::sleep(match looks < FORMER_LOOKS {
+                true => FORMER_INTERVAL,
+                false => HEARTBEAT_INTERVAL,
+            })
+            .await;
+        }
+    };
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = hold => {}
+    }
+}
+
 async fn heartbeat(pool: PgPool, node: String, calls: Calls, shutdown: CancellationToken) {
     loop {
         tokio::select! {
@@ -337,6 +404,7 @@ async fn heartbeat(pool: PgPool, node: String, calls: Calls, shutdown: Cancellat
         }
         let beat = async {
             lease::renew(&pool, &node, &calls.all()).await?;
+            lease::anchor(&pool).await?;
             lease::sweep(&pool).await?;
             let waiting = claim::depth(&pool).await?;
             metrics::gauge!("toolroom_queue_depth_jobs").set(waiting as f64);

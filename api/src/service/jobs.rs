@@ -207,6 +207,7 @@ struct Asked {
     priority: i32,
     run_at: Option<Timestamp>,
     rerun_of: Option<JobId>,
+    recorded: bool,
 }
 
 impl Asked {
@@ -229,6 +230,7 @@ impl Asked {
             priority,
             run_at,
             rerun_of: None,
+            recorded: false,
         }
     }
 }
@@ -255,6 +257,7 @@ async fn request(
         priority: asked.priority,
         run_at: asked.run_at,
         rerun_of: asked.rerun_of,
+        recorded: asked.recorded,
         at: state.clock.now(),
     }));
     let target = Target::New(id.to_string());
@@ -314,17 +317,20 @@ async fn act(
     acted.map_err(|error| of_job(error.into(), job))
 }
 
-/// Runs a past job again in the background, with the tool version and the input it had then.
+/// Runs a past job again in the background, with the tool version and the input it had then. With
+/// `recorded`, it is answered as then: nothing is run, and nothing sent.
 ///
 /// # Errors
-/// When there is no such job, its input was erased, or its tool may not run.
+/// When there is no such job, its input was erased, its tool may not run, or it has no answer on
+/// record.
 pub async fn rerun(
     state: &AppState,
     ctx: &RequestContext,
     job: JobId,
+    recorded: bool,
     command_id: Option<&str>,
 ) -> Result<JobView, ApiError> {
-    let command = ctx.command(command_id, "rerunJob", &job)?;
+    let command = ctx.command(command_id, "rerunJob", &(job, recorded))?;
     if let Some(first) = state.log.bus.recall::<Job>(&command).await? {
         return settled(state, ctx, first).await;
     }
@@ -335,6 +341,16 @@ pub async fn rerun(
         .await
         .map_err(|error| of_job(error.into(), job))?;
     let past = JobView::of_aggregate(&loaded.aggregate, LastEvent::Newest)?;
+    if recorded && !matches!(past.status, job::Status::Succeeded | job::Status::Failed) {
+        let error = ApiError::new(
+            ErrorCode::Conflict,
+            format!(
+                "the job is {}: it has no answer on record; leave `recorded` out to run it",
+                past.status
+            ),
+        );
+        return Err(of_job(error, job));
+    }
     let Opened::Value(input) = open(state, ctx.workspace, job, "input", &past.input).await? else {
         let error = ApiError::new(
             ErrorCode::Conflict,
@@ -352,6 +368,7 @@ pub async fn rerun(
         priority: past.priority,
         run_at: None,
         rerun_of: Some(job),
+        recorded,
     };
     let executed = request(state, ctx, asked, &command).await?;
     settled(state, ctx, executed).await

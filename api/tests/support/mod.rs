@@ -337,6 +337,7 @@ impl Runner for Echo {
                 priority: 0,
                 run_at: None,
                 rerun_of: None,
+                recorded: false,
                 at,
             }),
             node: "test".to_owned(),

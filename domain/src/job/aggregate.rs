@@ -4,13 +4,18 @@ use cqrs_es::{Aggregate, event_sink::EventSink};
 use jiff::Timestamp;
 
 use super::{
-    command::{Command, Request},
-    error::Error,
-    event::{Event, Failure, Progress},
-    state::{Attempt, Job, Requested, Status},
-    told::Told,
+    command::{Command, Ground, Request},
+    error::{Error, NODE_LOST},
+    event::{Event, Failure},
+    state::{Attempt, Job, Status},
+    told::{Receipt, ReceiptOutcome, Told},
 };
-use crate::{code::ErrorCategory, limits, name::check_text, violation::Violation};
+use crate::{
+    code::{ErrorCategory, ErrorCode},
+    limits,
+    name::check_text,
+    violation::Violation,
+};
 
 impl Job {
     fn must_exist(&self) -> Result<(), Error> {
@@ -50,6 +55,7 @@ impl Job {
             priority: request.priority,
             run_at: request.run_at,
             rerun_of: request.rerun_of,
+            recorded: request.recorded,
             at: request.at,
         };
         sink.write(event, self).await;
@@ -78,8 +84,9 @@ impl Job {
         Ok(())
     }
 
-    /// Runs the job elsewhere because its node fell silent, or gives it up when that has happened
-    /// too often: then the input, not the node, is to blame.
+    /// Runs the job elsewhere because its node fell silent. Or gives it up: when that would do a
+    /// thing twice; and when it has happened too often, for then the input, not the node, is to
+    /// blame.
     async fn take_over(
         &mut self,
         attempt: u32,
@@ -89,20 +96,25 @@ impl Job {
         sink: &EventSink<Self>,
     ) -> Result<(), Error> {
         self.must_run(attempt)?;
-        if self.takeovers < limits::JOB_TAKEOVERS {
-            return self.start(node, lease_ms, at, sink).await;
-        }
-        let error = Failure {
-            code: "NODE_LOST".to_owned(),
-            category: ErrorCategory::Unknown,
-            message: format!(
-                "the node that ran it vanished {} times in a row; it is not handed to another",
-                self.takeovers + 1
-            ),
-            retryable: true,
-            details: None,
+        let lost = self.attempts.last();
+        let doubled = lost.and_then(Attempt::doubled_by_takeover);
+        let is_last = self.takeovers >= limits::JOB_TAKEOVERS || attempt >= limits::JOB_ATTEMPTS;
+        let error = match doubled {
+            Some(call) => outcome_unknown(call),
+            None => node_lost(is_last.then_some(self.takeovers + 1)),
         };
-        let event = Event::Failed {
+        if doubled.is_some() || is_last {
+            let event = Event::Failed {
+                attempt,
+                error,
+                duration_us: 0,
+                exit_code: None,
+                at,
+            };
+            sink.write(event, self).await;
+            return Ok(());
+        }
+        let event = Event::AttemptFailed {
             attempt,
             error,
             duration_us: 0,
@@ -110,15 +122,28 @@ impl Job {
             at,
         };
         sink.write(event, self).await;
-        Ok(())
+        self.start(node, lease_ms, at, sink).await
     }
 
+    /// What is known already is not told again; of a call, the latest counts.
     async fn tell(&mut self, attempt: u32, told: Told, at: Timestamp, sink: &EventSink<Self>) {
         let Told {
-            secrets,
+            mut secrets,
             receipts,
             lines,
         } = told;
+        let mut latest = Vec::<Receipt>::with_capacity(receipts.len());
+        for call in receipts.into_iter().rev() {
+            let key = &call.idempotency_key;
+            if !latest.iter().any(|later| later.idempotency_key == *key) {
+                latest.insert(0, call);
+            }
+        }
+        let mut receipts = latest;
+        if let Some(known) = self.attempts.iter().rev().find(|a| a.number == attempt) {
+            secrets.retain(|secret| !known.secrets.contains(secret));
+            receipts.retain(|receipt| !known.receipts.contains(receipt));
+        }
         if !secrets.is_empty() {
             let event = Event::SecretsUsed {
                 attempt,
@@ -151,7 +176,9 @@ impl Job {
         sink: &EventSink<Self>,
     ) {
         let next = attempt + 1;
-        let Some(run_at) = retry_at.filter(|_| next <= limits::JOB_ATTEMPTS) else {
+        let doubled = self.attempts.last().and_then(Attempt::doubled_by_retry);
+        let may_follow = doubled.is_none() && next <= limits::JOB_ATTEMPTS;
+        let Some(run_at) = retry_at.filter(|_| may_follow) else {
             let event = Event::Failed {
                 attempt,
                 error,
@@ -175,24 +202,6 @@ impl Job {
             at,
         };
         sink.write(scheduled, self).await;
-    }
-
-    fn running(&mut self, attempt: u32) -> Option<&mut Attempt> {
-        self.attempts.last_mut().filter(|a| a.number == attempt)
-    }
-
-    fn end_attempt(
-        &mut self,
-        attempt: u32,
-        error: Option<Failure>,
-        exit_code: Option<i32>,
-        at: Timestamp,
-    ) {
-        if let Some(last) = self.running(attempt) {
-            last.finished_at = Some(at);
-            last.error = error;
-            last.exit_code = exit_code;
-        }
     }
 }
 
@@ -223,25 +232,28 @@ impl Aggregate for Job {
             Command::Start {
                 node,
                 lease_ms,
-                takes_over,
+                ground,
                 at,
             } => {
                 self.must_exist()?;
-                match (self.status, takes_over) {
-                    (Status::Pending, None) => match self.run_at.filter(|due| *due > at) {
-                        Some(run_at) => Err(Error::NotDue { run_at }),
-                        None => self.start(node, lease_ms, at, sink).await,
-                    },
-                    (Status::Running, Some(attempt)) => {
+                let stale = |attempt| Error::StaleAttempt {
+                    attempt,
+                    current: self.attempt(),
+                };
+                match (self.status, ground) {
+                    (Status::Pending, Ground::Due { after }) if after == self.attempt() => {
+                        self.start(node, lease_ms, at, sink).await
+                    }
+                    (Status::Running, Ground::Silent { attempt }) => {
                         self.take_over(attempt, node, lease_ms, at, sink).await
                     }
-                    (Status::Running, None) => Err(Error::AlreadyRunning {
+                    (Status::Running, Ground::Due { .. }) => Err(Error::AlreadyRunning {
                         attempt: self.attempt(),
                     }),
-                    (Status::Pending, Some(attempt)) => Err(Error::StaleAttempt {
-                        attempt,
-                        current: self.attempt(),
-                    }),
+                    (
+                        Status::Pending,
+                        Ground::Due { after: attempt } | Ground::Silent { attempt },
+                    ) => Err(stale(attempt)),
                     (status, _) => Err(Error::AlreadyEnded { status }),
                 }
             }
@@ -273,6 +285,17 @@ impl Aggregate for Job {
             }
             Command::Tell { attempt, told, at } => {
                 self.must_run(attempt)?;
+                self.tell(attempt, told, at, sink).await;
+                Ok(())
+            }
+            Command::TellLate { attempt, told, at } => {
+                self.must_exist()?;
+                if attempt == 0 || attempt > self.attempt() {
+                    return Err(Error::StaleAttempt {
+                        attempt,
+                        current: self.attempt(),
+                    });
+                }
                 self.tell(attempt, told, at, sink).await;
                 Ok(())
             }
@@ -357,147 +380,40 @@ impl Aggregate for Job {
     }
 
     fn apply(&mut self, event: Event) {
-        match event {
-            Event::Requested {
-                id,
-                workspace,
-                tool,
-                action,
-                input,
-                is_test,
-                priority,
-                run_at,
-                rerun_of,
-                at,
-            } => {
-                self.request = Some(Requested {
-                    id,
-                    workspace,
-                    tool,
-                    action,
-                    input,
-                    is_test,
-                    priority,
-                    rerun_of,
-                    at,
-                });
-                self.run_at = run_at;
-                self.updated_at = Some(at);
-            }
-            Event::Started {
-                attempt,
-                node,
-                lease_ms,
-                at,
-            } => {
-                let taken_over = self.status == Status::Running;
-                self.takeovers = if taken_over { self.takeovers + 1 } else { 0 };
-                self.status = Status::Running;
-                self.progress = Progress::default();
-                self.attempts.push(Attempt {
-                    number: attempt,
-                    node,
-                    lease_ms,
-                    started_at: at,
-                    finished_at: None,
-                    error: None,
-                    exit_code: None,
-                    secrets: Vec::new(),
-                    receipts: Vec::new(),
-                    lines: Vec::new(),
-                });
-                self.updated_at = Some(at);
-            }
-            Event::Progressed { progress, at, .. } => {
-                self.progress = progress;
-                self.updated_at = Some(at);
-            }
-            Event::SecretsUsed {
-                attempt,
-                secrets,
-                at,
-            } => {
-                if let Some(running) = self.running(attempt) {
-                    running.secrets.extend(secrets);
-                }
-                self.updated_at = Some(at);
-            }
-            Event::CallRecorded {
-                attempt,
-                receipt,
-                at,
-            } => {
-                if let Some(running) = self.running(attempt) {
-                    let key = &receipt.idempotency_key;
-                    let known = running.receipts.iter_mut().rev();
-                    match known.into_iter().find(|r| r.idempotency_key == *key) {
-                        Some(earlier) => *earlier = receipt,
-                        None => running.receipts.push(receipt),
-                    }
-                }
-                self.updated_at = Some(at);
-            }
-            Event::LinesWritten { attempt, lines, at } => {
-                if let Some(running) = self.running(attempt) {
-                    running.lines.push(lines);
-                }
-                self.updated_at = Some(at);
-            }
-            Event::Succeeded {
-                attempt,
-                output,
-                duration_us,
-                exit_code,
-                at,
-            } => {
-                self.status = Status::Succeeded;
-                self.output = Some(output);
-                self.error = None;
-                self.duration_us = Some(duration_us);
-                self.end_attempt(attempt, None, exit_code, at);
-                self.updated_at = Some(at);
-                self.finished_at = Some(at);
-            }
-            Event::Failed {
-                attempt,
-                error,
-                duration_us,
-                exit_code,
-                at,
-            } => {
-                self.status = Status::Failed;
-                self.duration_us = Some(duration_us);
-                self.end_attempt(attempt, Some(error.clone()), exit_code, at);
-                self.error = Some(error);
-                self.updated_at = Some(at);
-                self.finished_at = Some(at);
-            }
-            Event::AttemptFailed {
-                attempt,
-                error,
-                exit_code,
-                at,
-                ..
-            } => {
-                self.end_attempt(attempt, Some(error), exit_code, at);
-                self.updated_at = Some(at);
-            }
-            Event::RetryScheduled { run_at, at, .. } => {
-                self.status = Status::Pending;
-                self.run_at = Some(run_at);
-                self.error = None;
-                self.duration_us = None;
-                self.takeovers = 0;
-                self.updated_at = Some(at);
-                self.finished_at = None;
-            }
-            Event::Cancelled { at, .. } => {
-                self.status = Status::Cancelled;
-                let attempt = self.attempt();
-                self.end_attempt(attempt, None, None, at);
-                self.updated_at = Some(at);
-                self.finished_at = Some(at);
-            }
-        }
+        self.remember(event);
+    }
+}
+
+fn node_lost(given_up_after: Option<u32>) -> Failure {
+    let message = match given_up_after {
+        None => "the node that ran it fell silent; another one takes over".to_owned(),
+        Some(times) => format!(
+            "the node that ran it vanished {times} times in a row; it is not handed to another"
+        ),
+    };
+    Failure {
+        code: NODE_LOST.to_owned(),
+        category: ErrorCategory::Unknown,
+        message,
+        retryable: true,
+        details: None,
+    }
+}
+
+fn outcome_unknown(call: &Receipt) -> Failure {
+    let known = match (call.outcome, call.status) {
+        (ReceiptOutcome::Answered, Some(status)) => format!("which was answered {status}"),
+        (ReceiptOutcome::Answered, None) => "which was answered".to_owned(),
+        _ => "and whether that arrived is not known".to_owned(),
+    };
+    Failure {
+        code: ErrorCode::OutcomeUnknown.as_str().to_owned(),
+        category: ErrorCategory::Unknown,
+        message: format!(
+            "the node that ran it vanished after {} {}, {known}; it is not run again, for that could do it twice: look there, then `retryJob` or let it be",
+            call.method, call.url
+        ),
+        retryable: false,
+        details: None,
     }
 }

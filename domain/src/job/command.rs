@@ -32,8 +32,27 @@ pub struct Request {
     pub run_at: Option<Timestamp>,
     /// The job that this one repeats.
     pub rerun_of: Option<JobId>,
+    /// Whether that one's recorded answer takes the place of a run.
+    pub recorded: bool,
     /// When.
     pub at: Timestamp,
+}
+
+/// On what ground a node starts a job. Which jobs are due, and which nodes silent, is decided by the
+/// clock of the database, on which all nodes agree; the job knows only whether the ground is still
+/// the one that was decided on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ground {
+    /// It waited, and was due.
+    Due {
+        /// Its latest attempt by then; 0 before the first.
+        after: u32,
+    },
+    /// The node that runs this attempt has fallen silent.
+    Silent {
+        /// Which attempt.
+        attempt: u32,
+    },
 }
 
 /// What can be asked of a job.
@@ -56,8 +75,8 @@ pub enum Command {
         node: String,
         /// For how long that node may be silent, in milliseconds.
         lease_ms: u64,
-        /// The running attempt whose lease is known to have ended, when this is a takeover.
-        takes_over: Option<u32>,
+        /// Why now.
+        ground: Ground,
         /// When.
         at: Timestamp,
     },
@@ -72,6 +91,16 @@ pub enum Command {
     },
     /// Tells what the attempt has done so far.
     Tell {
+        /// Which attempt.
+        attempt: u32,
+        /// What.
+        told: Told,
+        /// When.
+        at: Timestamp,
+    },
+    /// Tells what an attempt had done when the job no longer waited for it: when it was cancelled,
+    /// or taken over.
+    TellLate {
         /// Which attempt.
         attempt: u32,
         /// What.

@@ -6,6 +6,9 @@ use crate::{
     violation::Violation,
 };
 
+/// The code of an attempt whose node fell silent.
+pub const NODE_LOST: &str = "NODE_LOST";
+
 /// Why a job refuses a command.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Error {
@@ -34,12 +37,6 @@ pub enum Error {
     AlreadyRunning {
         /// The running attempt.
         attempt: u32,
-    },
-    /// It is not time yet.
-    #[error("the job is not due before {run_at}")]
-    NotDue {
-        /// When it will be.
-        run_at: jiff::Timestamp,
     },
     /// Only a failed job can be tried again.
     #[error("only a failed job can be retried; this one is {status}")]
@@ -70,7 +67,6 @@ impl Refusal for Error {
             Self::AlreadyRequested
             | Self::StaleAttempt { .. }
             | Self::AlreadyRunning { .. }
-            | Self::NotDue { .. }
             | Self::NotFailed { .. }
             | Self::TooManyAttempts { .. } => ErrorCode::Conflict,
         }

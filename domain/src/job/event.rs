@@ -84,6 +84,9 @@ pub enum Event {
         /// The job that this one repeats.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         rerun_of: Option<JobId>,
+        /// Whether that one's recorded answer takes the place of a run.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        recorded: bool,
         /// When.
         #[schemars(with = "String")]
         at: Timestamp,
@@ -178,6 +181,7 @@ pub enum Event {
         at: Timestamp,
     },
     /// An attempt gave an error, and another one follows: `JobRetryScheduled` is appended with it.
+    /// Or its node fell silent, and another one takes over: then `JobStarted` is.
     #[serde(rename = "JobAttemptFailed")]
     AttemptFailed {
         /// Which attempt.

@@ -88,6 +88,9 @@ pub struct Job {
     pub(super) attempts: Vec<Attempt>,
     /// How many attempts in a row were taken over because their node fell silent.
     pub(super) takeovers: u32,
+    /// How many attempts have failed since it was requested, or retried by hand, and were repeated.
+    #[serde(default)]
+    pub(super) failures: u32,
     pub(super) progress: Progress,
     pub(super) run_at: Option<Timestamp>,
     pub(super) output: Option<Sealed>,
@@ -108,6 +111,8 @@ pub(super) struct Requested {
     pub(super) is_test: bool,
     pub(super) priority: i32,
     pub(super) rerun_of: Option<JobId>,
+    #[serde(default)]
+    pub(super) recorded: bool,
     pub(super) at: Timestamp,
 }
 
@@ -147,6 +152,16 @@ impl Job {
 
     pub fn rerun_of(&self) -> Option<JobId> {
         self.request.as_ref().and_then(|r| r.rerun_of)
+    }
+
+    /// Whether it is answered from the record of [`Self::rerun_of`] in place of a run.
+    pub fn is_recorded(&self) -> bool {
+        self.request.as_ref().is_some_and(|r| r.recorded)
+    }
+
+    /// How many attempts have failed and were repeated, since it was requested or retried by hand.
+    pub fn failures(&self) -> u32 {
+        self.failures
     }
 
     pub fn requested_at(&self) -> Option<Timestamp> {

@@ -1,7 +1,7 @@
 use cqrs_es::DomainEvent;
 use serde_json::json;
 
-use super::{Command, Error, Event, Job, Progress, Status};
+use super::{Command, Error, Event, Ground, Job, Progress, Receipt, ReceiptOutcome, Status};
 use crate::{
     code::{ErrorCode, Refusal},
     limits,
@@ -10,6 +10,7 @@ use crate::{
 };
 
 mod properties;
+mod repeats;
 mod samples;
 
 use samples::*;
@@ -81,29 +82,22 @@ fn starting_twice_is_refused() {
 }
 
 #[test]
-fn a_job_is_not_started_before_its_time() {
-    let mut later = request();
-    later.run_at = Some(at(3));
-    let too_early = start();
-    let in_time = Command::Start {
-        node: "n1".to_owned(),
-        lease_ms: LEASE_MS,
-        takes_over: None,
-        at: at(3),
-    };
-    let story = given::<Job>([])
-        .when(Command::Request(later))
-        .when(too_early)
-        .then_refused(Error::NotDue { run_at: at(3) })
-        .when(in_time);
-    assert_eq!(story.state().status(), Status::Running);
+fn a_job_is_started_on_the_ground_that_was_decided_on_and_no_other() {
+    let story = running().when(fail_for_now(1));
+    // who had seen it wait before its first attempt has not seen how long it is to wait now
+    let story = story.when(start()).then_refused(Error::StaleAttempt {
+        attempt: 0,
+        current: 1,
+    });
+    let started = story.when(start_after(1));
+    assert_eq!(started.state().status(), Status::Running);
 }
 
 #[test]
 fn a_takeover_is_a_new_attempt_and_the_old_node_finds_its_outcome_refused() {
     running()
         .when(take_over(1))
-        .then([started(2)])
+        .then([lost(1), started(2)])
         .when(succeed(1))
         .then_refused(Error::StaleAttempt {
             attempt: 1,
@@ -154,27 +148,23 @@ fn only_a_running_job_can_be_taken_over() {
 fn a_job_that_loses_node_after_node_is_given_up() {
     let mut story = running();
     for attempt in 1..=limits::JOB_TAKEOVERS {
-        story = story.when(take_over(attempt)).then([started(attempt + 1)]);
+        story = story
+            .when(take_over(attempt))
+            .then([lost(attempt), started(attempt + 1)]);
     }
     let story = story.when(take_over(limits::JOB_TAKEOVERS + 1));
     let job = story.state();
     assert_eq!(job.status(), Status::Failed);
     assert_eq!(job.error().unwrap().code, "NODE_LOST");
     assert_eq!(job.attempt(), limits::JOB_TAKEOVERS + 1);
-    let due = Command::Start {
-        node: "n1".to_owned(),
-        lease_ms: LEASE_MS,
-        takes_over: None,
-        at: at(10),
-    };
     // Who tries it again by hand gets the full number of takeovers again.
     let again = limits::JOB_TAKEOVERS + 2;
     story
         .when(retry())
         .then([retry_scheduled(again)])
-        .when(due)
+        .when(start_after(again - 1))
         .when(take_over(again))
-        .then([started(again + 1)]);
+        .then([lost(again), started(again + 1)]);
 }
 
 #[test]
@@ -253,24 +243,16 @@ fn a_job_that_cannot_even_begin_fails_without_an_attempt() {
 
 #[test]
 fn a_failed_job_is_tried_again_when_it_is_due() {
-    let due = Command::Start {
-        node: "n1".to_owned(),
-        lease_ms: LEASE_MS,
-        takes_over: None,
-        at: at(10),
-    };
     let story = running()
         .when(fail(1))
         .when(retry())
         .then([retry_scheduled(2)])
-        .when(start())
-        .then_refused(Error::NotDue { run_at: at(10) })
         .when(succeed(1))
         .then_refused(Error::StaleAttempt {
             attempt: 1,
             current: 1,
         })
-        .when(due)
+        .when(start_after(1))
         .when(succeed(2))
         .then([succeeded(2)]);
     assert_eq!(story.state().attempts().len(), 2);

@@ -51,7 +51,20 @@ pub struct Receipt {
     pub repeatable: bool,
 }
 
-/// Lines that a run wrote: a JSON array of `{at, level, source, message}`, sealed.
+/// One line of what a run wrote, or of what the runtime did with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// When.
+    pub at: Timestamp,
+    /// How important it is: `debug`, `info`, `warn` or `error`.
+    pub level: String,
+    /// Who wrote it, such as `stdout`, `stderr` or `runtime`.
+    pub source: String,
+    /// What.
+    pub message: String,
+}
+
+/// Lines that a run wrote: a JSON array of [`Line`]s, sealed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Lines {
     /// The lines.

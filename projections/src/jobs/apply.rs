@@ -30,7 +30,7 @@ impl Projection for Jobs {
     }
 
     fn version(&self) -> i32 {
-        1
+        2
     }
 
     fn aggregate_types(&self) -> &'static [&'static str] {

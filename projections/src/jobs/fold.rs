@@ -57,6 +57,7 @@ pub(super) fn request(
         run_at,
         rerun_of,
         at,
+        ..
     } = change
     else {
         return Err(ApplyError::event(event, "the job was never requested"));
@@ -133,35 +134,40 @@ impl Entry {
             | Event::CallRecorded { at, .. }
             | Event::LinesWritten { at, .. } => at,
             Event::AttemptFailed {
-                attempt, error, at, ..
+                attempt,
+                error,
+                exit_code,
+                at,
+                ..
             } => {
-                self.end_attempt(attempt, Some(error), at);
+                self.status = Status::Pending;
+                self.end_attempt(attempt, Some(error), exit_code, at);
                 at
             }
             Event::Succeeded {
                 attempt,
                 output,
                 duration_us,
+                exit_code,
                 at,
-                ..
             } => {
                 self.end(Status::Succeeded, at);
                 self.output = Some(output);
                 self.error = None;
                 self.duration_us = Some(duration_us);
-                self.end_attempt(attempt, None, at);
+                self.end_attempt(attempt, None, exit_code, at);
                 at
             }
             Event::Failed {
                 attempt,
                 error,
                 duration_us,
+                exit_code,
                 at,
-                ..
             } => {
                 self.end(Status::Failed, at);
                 self.duration_us = Some(duration_us);
-                self.end_attempt(attempt, Some(error.clone()), at);
+                self.end_attempt(attempt, Some(error.clone()), exit_code, at);
                 self.error = Some(error);
                 at
             }
@@ -176,7 +182,7 @@ impl Entry {
             Event::Cancelled { at, .. } => {
                 self.end(Status::Cancelled, at);
                 let attempt = self.attempts.last().map_or(0, |attempt| attempt.number);
-                self.end_attempt(attempt, None, at);
+                self.end_attempt(attempt, None, None, at);
                 at
             }
         };
@@ -188,10 +194,17 @@ impl Entry {
         self.finished_at = Some(at);
     }
 
-    fn end_attempt(&mut self, number: u32, error: Option<Failure>, at: Timestamp) {
+    fn end_attempt(
+        &mut self,
+        number: u32,
+        error: Option<Failure>,
+        exit_code: Option<i32>,
+        at: Timestamp,
+    ) {
         if let Some(last) = self.attempts.last_mut().filter(|a| a.number == number) {
             last.finished_at = Some(at);
             last.error = error;
+            last.exit_code = exit_code;
         }
     }
 }

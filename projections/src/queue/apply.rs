@@ -23,14 +23,24 @@ struct Row {
     run_at: Timestamp,
 }
 
-/// What an event later than the request changes.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// What an event later than the request changes. All by the database's clock, on which the workers
+/// agree, whatever the clock of the node that wrote the event says.
+#[derive(Clone, Debug, PartialEq)]
 struct State {
     attempt: i32,
-    /// When the lease of a running attempt ends.
-    lease_until: Option<Timestamp>,
-    /// A new due time, of a retry.
-    run_at: Option<Timestamp>,
+    /// Who runs the attempt; none while it waits.
+    runs: Option<Runs>,
+    /// When it began to run, or to wait for its next attempt.
+    since: Timestamp,
+    /// Of a retry: when it is due, and its new place in the line.
+    again: Option<(Timestamp, i64)>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Runs {
+    node: String,
+    /// When the attempt's lease ends.
+    lease_until: Timestamp,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -39,6 +49,8 @@ struct Change {
     row: Option<Row>,
     /// The last retry, of a job that was not requested in this batch.
     retried: Option<Arc<RecordedEvent>>,
+    /// An attempt has failed that is to be repeated: the job has a row still.
+    repeats: bool,
     state: Option<State>,
     ended: bool,
 }
@@ -69,44 +81,55 @@ pub(super) fn fold(events: &[Arc<RecordedEvent>]) -> Result<Changes, ApplyError>
 fn remember(change: &mut Change, event: &Arc<RecordedEvent>) -> Result<(), ApplyError> {
     match decode::<Event>(event)? {
         Event::Requested {
-            priority,
-            run_at,
-            at,
-            ..
+            priority, run_at, ..
         } => {
             change.row = Some(Row {
                 workspace_id: event.workspace_id.clone(),
                 position: event.position,
                 priority,
-                run_at: run_at.unwrap_or(at),
+                run_at: run_at.unwrap_or(event.recorded_at),
             });
         }
         Event::Started {
-            attempt, lease_ms, ..
+            attempt,
+            node,
+            lease_ms,
+            ..
         } => {
-            // By the database's clock, on which the workers agree.
             let lease = SignedDuration::from_millis(i64::try_from(lease_ms).unwrap_or(i64::MAX));
-            let until = event
+            let lease_until = event
                 .recorded_at
                 .checked_add(lease)
                 .map_err(|error| ApplyError::event(event, error))?;
+            change.repeats = false;
             change.state = Some(State {
                 attempt: i32::try_from(attempt).unwrap_or(i32::MAX),
-                lease_until: Some(until),
-                run_at: None,
+                runs: Some(Runs { node, lease_until }),
+                since: event.recorded_at,
+                again: None,
             });
         }
+        Event::AttemptFailed { .. } => change.repeats = true,
         Event::RetryScheduled {
-            attempt, run_at, ..
+            attempt,
+            run_at,
+            at,
         } => {
+            // How long it waits was decided; the moments are of a clock that others need not share.
+            let due = event
+                .recorded_at
+                .checked_add(run_at.duration_since(at))
+                .map_err(|error| ApplyError::event(event, error))?;
             change.ended = false;
             change.state = Some(State {
                 attempt: i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX),
-                lease_until: None,
-                run_at: Some(run_at),
+                runs: None,
+                since: event.recorded_at,
+                again: Some((due, event.position)),
             });
             match &mut change.row {
                 Some(row) => row.position = event.position,
+                None if change.repeats => {}
                 None => change.retried = Some(Arc::clone(event)),
             }
         }
@@ -114,7 +137,6 @@ fn remember(change: &mut Change, event: &Arc<RecordedEvent>) -> Result<(), Apply
         | Event::SecretsUsed { .. }
         | Event::CallRecorded { .. }
         | Event::LinesWritten { .. }
-        | Event::AttemptFailed { .. }
         | Event::Succeeded { .. }
         | Event::Failed { .. }
         | Event::Cancelled { .. } => {}
@@ -157,8 +179,11 @@ impl Changes {
     pub(super) fn makes_wait(&self) -> bool {
         self.0.values().any(|change| {
             !change.ended
-                && change.row.is_some()
-                && change.state.is_none_or(|state| state.lease_until.is_none())
+                && (change.row.is_some() || change.state.is_some())
+                && change
+                    .state
+                    .as_ref()
+                    .is_none_or(|state| state.runs.is_none())
         })
     }
 
@@ -211,23 +236,27 @@ async fn insert(
     if rows.is_empty() {
         return Ok(());
     }
-    let state = |row: &(JobId, Row, Option<State>)| row.2;
+    let state = |row: &(JobId, Row, Option<State>)| row.2.clone();
     let run_at = |row: &(JobId, Row, Option<State>)| {
         state(row)
-            .and_then(|s| s.run_at)
-            .unwrap_or(row.1.run_at)
+            .and_then(|s| s.again)
+            .map_or(row.1.run_at, |(due, _)| due)
             .to_sqlx()
     };
+    let states = States::of(rows.iter().map(|row| row.2.as_ref()));
     sqlx::query(&format!(
         "insert into {table}
-             (job_id, workspace_id, position, priority, run_at, attempt, lease_until, running)
-         select j, w, p, pr, r, a, l, l is not null
+             (job_id, workspace_id, position, priority, run_at, attempt, running, lease_until, node,
+              since)
+         select j, w, p, pr, r, a, l is not null, l, n, s
          from unnest($1::text[], $2::text[], $3::bigint[], $4::int[], $5::timestamptz[], $6::int[],
-                     $7::timestamptz[]) as u(j, w, p, pr, r, a, l)
+                     $7::timestamptz[], $8::text[], $9::timestamptz[])
+              as u(j, w, p, pr, r, a, l, n, s)
          -- a job that failed and is retried within one batch still has its row
          on conflict (job_id) do update
          set position = excluded.position, run_at = excluded.run_at, attempt = excluded.attempt,
-             lease_until = excluded.lease_until, running = excluded.running"
+             lease_until = excluded.lease_until, running = excluded.running,
+             node = excluded.node, since = excluded.since"
     ))
     .bind(rows.iter().map(|r| r.0.to_string()).collect::<Vec<_>>())
     .bind(
@@ -238,19 +267,42 @@ async fn insert(
     .bind(rows.iter().map(|r| r.1.position).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.1.priority).collect::<Vec<_>>())
     .bind(rows.iter().map(run_at).collect::<Vec<SqlTimestamp>>())
-    .bind(
-        rows.iter()
-            .map(|r| state(r).map_or(0, |s| s.attempt))
-            .collect::<Vec<_>>(),
-    )
-    .bind(
-        rows.iter()
-            .map(|r| state(r)?.lease_until.map(ToSqlx::to_sqlx))
-            .collect::<Vec<Option<SqlTimestamp>>>(),
-    )
+    .bind(states.attempts)
+    .bind(states.leases)
+    .bind(states.nodes)
+    .bind(states.since)
     .execute(tx)
     .await?;
     Ok(())
+}
+
+/// Columns of what changes.
+struct States {
+    attempts: Vec<i32>,
+    leases: Vec<Option<SqlTimestamp>>,
+    nodes: Vec<Option<String>>,
+    since: Vec<Option<SqlTimestamp>>,
+}
+
+impl States {
+    fn of<'a>(states: impl Iterator<Item = Option<&'a State>> + Clone) -> Self {
+        let runs = |state: Option<&'a State>| state?.runs.as_ref();
+        Self {
+            attempts: states
+                .clone()
+                .map(|state| state.map_or(0, |state| state.attempt))
+                .collect(),
+            leases: states
+                .clone()
+                .map(|state| Some(runs(state)?.lease_until.to_sqlx()))
+                .collect(),
+            nodes: states
+                .clone()
+                .map(|state| Some(runs(state)?.node.clone()))
+                .collect(),
+            since: states.map(|state| Some(state?.since.to_sqlx())).collect(),
+        }
+    }
 }
 
 async fn update(
@@ -261,17 +313,29 @@ async fn update(
     if rows.is_empty() {
         return Ok(());
     }
+    let states = States::of(rows.iter().map(|row| Some(&row.1)));
     sqlx::query(&format!(
-        "update {table} q set attempt = u.a, lease_until = u.l, running = u.l is not null
-         from unnest($1::text[], $2::int[], $3::timestamptz[]) as u(j, a, l)
+        "update {table} q
+         set attempt = u.a, lease_until = u.l, running = u.l is not null, node = u.n,
+             since = u.s, run_at = coalesce(u.r, q.run_at), position = coalesce(u.p, q.position)
+         from unnest($1::text[], $2::int[], $3::timestamptz[], $4::text[], $5::timestamptz[],
+                     $6::timestamptz[], $7::bigint[]) as u(j, a, l, n, s, r, p)
          where q.job_id = u.j"
     ))
     .bind(rows.iter().map(|r| r.0.to_string()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|r| r.1.attempt).collect::<Vec<_>>())
+    .bind(states.attempts)
+    .bind(states.leases)
+    .bind(states.nodes)
+    .bind(states.since)
     .bind(
         rows.iter()
-            .map(|r| r.1.lease_until.map(ToSqlx::to_sqlx))
+            .map(|r| Some(r.1.again?.0.to_sqlx()))
             .collect::<Vec<Option<SqlTimestamp>>>(),
+    )
+    .bind(
+        rows.iter()
+            .map(|r| Some(r.1.again?.1))
+            .collect::<Vec<Option<i64>>>(),
     )
     .execute(tx)
     .await?;

@@ -44,7 +44,7 @@ impl Projection for Queue {
     }
 
     fn version(&self) -> i32 {
-        2
+        3
     }
 
     /// Longer than the others': a job in the background can wait some milliseconds, and most jobs
@@ -75,7 +75,11 @@ impl Projection for Queue {
                      attempt      integer not null,
                      running      boolean not null,
                      -- when the node that runs it counts as silent, unless it has sent a heartbeat
-                     lease_until  timestamptz
+                     lease_until  timestamptz,
+                     -- the node that runs it
+                     node         text,
+                     -- when it began to run, or to wait for its next attempt
+                     since        timestamptz
                  )"
             ),
             format!(

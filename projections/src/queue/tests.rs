@@ -45,6 +45,7 @@ fn requested(n: u128, priority: i32) -> (u128, Event) {
         priority,
         run_at: None,
         rerun_of: None,
+        recorded: false,
         at: AT,
     };
     (n, event)
@@ -78,12 +79,32 @@ fn failed(n: u128, attempt: u32) -> (u128, Event) {
     (n, event)
 }
 
+/// An attempt that failed and is to be repeated.
+fn failed_for_now(n: u128, attempt: u32) -> (u128, Event) {
+    let (_, event) = failed(n, attempt);
+    let Event::Failed { error, .. } = event else {
+        unreachable!()
+    };
+    let event = Event::AttemptFailed {
+        attempt,
+        error,
+        duration_us: 1,
+        exit_code: None,
+        at: AT,
+    };
+    (n, event)
+}
+
 fn retry(n: u128, attempt: u32) -> (u128, Event) {
-    let run_at = AT + SignedDuration::from_secs(60);
+    retry_by(n, attempt, AT)
+}
+
+/// In a minute, by a node whose clock says this.
+fn retry_by(n: u128, attempt: u32, at: Timestamp) -> (u128, Event) {
     let event = Event::RetryScheduled {
         attempt,
-        run_at,
-        at: AT,
+        run_at: at + SignedDuration::from_secs(60),
+        at,
     };
     (n, event)
 }
@@ -274,6 +295,53 @@ async fn a_job_that_is_retried_and_ends_within_a_batch_leaves_no_trace() {
     told.batch([requested(1, 0), started(1, 1)]).await;
     assert_eq!(told.rows().await, [(1, 1, true, 0)]);
     told.batch([failed(1, 1), retry(1, 2), started(1, 2), failed(1, 2)])
+        .await;
+    assert_eq!(told.rows().await, []);
+}
+
+#[tokio::test]
+async fn a_job_waits_for_its_next_attempt_with_or_without_a_row_in_the_batch() {
+    let story = || {
+        [
+            requested(1, 5),
+            requested(2, 0),
+            started(1, 1),
+            failed_for_now(1, 1),
+            retry(1, 2),
+        ]
+    };
+    for cut in 0..=story().len() {
+        let mut told = Told::new().await;
+        let (events, rest) = (story(), story());
+        told.batch(events.into_iter().take(cut)).await;
+        told.batch(rest.into_iter().skip(cut)).await;
+        let rows = told.rows().await;
+        assert_eq!(rows, [(1, 1, false, 60), (2, 0, false, 0)], "cut at {cut}");
+        assert_eq!(told.order().await, [(1, 5, 5), (2, 0, 2)], "cut at {cut}");
+    }
+}
+
+#[tokio::test]
+async fn when_a_retry_is_due_hangs_on_no_nodes_clock() {
+    let hour = SignedDuration::from_hours(1);
+    for clock in [AT - hour, AT + hour] {
+        let mut told = Told::new().await;
+        told.batch([requested(1, 0), started(1, 1)]).await;
+        told.batch([failed_for_now(1, 1), retry_by(1, 2, clock)])
+            .await;
+        assert_eq!(told.rows().await, [(1, 1, false, 60)], "clock at {clock}");
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_is_cancelled_while_it_waits_leaves() {
+    let mut told = Told::new().await;
+    told.batch([requested(1, 0), started(1, 1)]).await;
+    let cancelled = Event::Cancelled {
+        reason: None,
+        at: AT,
+    };
+    told.batch([failed_for_now(1, 1), retry(1, 2), (1, cancelled)])
         .await;
     assert_eq!(told.rows().await, []);
 }

@@ -87,7 +87,10 @@ async fn live(app: &App, steps: &[Step]) {
                     0 | 1 => job::Command::Start {
                         node: "node".to_owned(),
                         lease_ms: 1,
-                        takes_over: (what == 1).then_some(attempt),
+                        ground: match what {
+                            0 => job::Ground::Due { after: 0 },
+                            _ => job::Ground::Silent { attempt },
+                        },
                         at,
                     },
                     2 => job::Command::Succeed {

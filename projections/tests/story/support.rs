@@ -246,6 +246,7 @@ impl App {
             priority: 0,
             run_at: None,
             rerun_of: None,
+            recorded: false,
             at: at(10),
         };
         edit(&mut request);
@@ -269,10 +270,13 @@ impl App {
     }
 
     pub async fn start_job(&self, id: JobId) {
+        let workspace = context().workspace;
+        let loaded = self.log.bus.load::<Job>(workspace, &id.to_string()).await;
+        let after = loaded.unwrap().aggregate.attempt();
         let command = job::Command::Start {
             node: "node".to_owned(),
             lease_ms: 30_000,
-            takes_over: None,
+            ground: job::Ground::Due { after },
             at: at(11),
         };
         assert!(self.job(id, command).await);

@@ -92,6 +92,7 @@ pub fn request(id: JobId) -> Command {
         priority: 0,
         run_at: None,
         rerun_of: None,
+        recorded: false,
         at: SystemClock.now(),
     }))
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 use toolroom_domain::{
     Actor, JobId, ToolId,
     port::{RunRequest, Runner as _},
@@ -123,7 +124,8 @@ fn runner(log: &EventLog) -> anyhow::Result<NodeRunner> {
         foreground: usize::try_from(*CLIENTS.end())?,
         grace: WAIT,
     };
-    Ok(Worker::new(log, Queue::default(), Arc::new(executor), clock, config).runner())
+    let worker = Worker::new(log, Queue::default(), Arc::new(executor), clock, config);
+    Ok(worker.runner(&CancellationToken::new()))
 }
 
 fn request(tool: ToolId, definition: Arc<Definition>) -> RunRequest {

@@ -104,6 +104,18 @@ impl CallError {
         }
     }
 
+    /// The call was not made, because it could not be recorded before.
+    pub fn unrecorded() -> Self {
+        Self {
+            code: ErrorCode::InternalError,
+            retryable: true,
+            ..Self::failed(
+                ErrorCategory::Unknown,
+                "the call was not made, because it could not be recorded before; try again",
+            )
+        }
+    }
+
     /// The run was cancelled while it ran.
     pub fn cancelled() -> Self {
         Self {

@@ -249,7 +249,7 @@ impl Executor {
                 connector.connector
             ))),
         }?;
-        self.checked(call, output).await
+        self.check_output(call, output).await
     }
 
     async fn call_native(&self, call: &Call<'_>, path: &str) -> Result<Value, CallError> {
@@ -280,7 +280,15 @@ impl Executor {
         }
     }
 
-    async fn checked(&self, call: &Call<'_>, output: Value) -> Result<Value, CallError> {
+    /// Checks an output against what its tool's version promises.
+    ///
+    /// # Errors
+    /// When it is too large, or does not match the output schema.
+    pub(crate) async fn check_output(
+        &self,
+        call: &Call<'_>,
+        output: Value,
+    ) -> Result<Value, CallError> {
         schema::check_size(&output)
             .map_err(|v| CallError::too_large(format!("the tool's output {}", v.message)))?;
         if call.definition.output_schema.is_none() {

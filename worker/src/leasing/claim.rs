@@ -1,7 +1,7 @@
 //! Taking due jobs to oneself.
 
 use sqlx::{PgPool, Row};
-use toolroom_domain::{JobId, WorkspaceId};
+use toolroom_domain::{JobId, WorkspaceId, job::Ground};
 
 /// For how long a claim holds before the job must have been started, in seconds: a node that dies
 /// in between delays the job by this much.
@@ -14,8 +14,21 @@ pub struct Claimed {
     pub job: JobId,
     /// To whom it belongs.
     pub workspace: WorkspaceId,
-    /// The running attempt whose lease has run out, when this is a takeover.
-    pub takes_over: Option<u32>,
+    /// Its latest attempt, as the queue knows it; 0 before the first.
+    pub attempt: u32,
+    /// Whether that attempt is running, and its node has fallen silent.
+    pub is_silent: bool,
+}
+
+impl Claimed {
+    /// On what ground it may be started.
+    pub(crate) fn ground(&self) -> Ground {
+        let attempt = self.attempt;
+        match self.is_silent {
+            true => Ground::Silent { attempt },
+            false => Ground::Due { after: attempt },
+        }
+    }
 }
 
 /// Takes up to `limit` jobs that are due, highest priority first, then oldest; and jobs whose
@@ -29,7 +42,9 @@ pub async fn claim(pool: &PgPool, node: &str, limit: i64) -> Result<Vec<Claimed>
              select q.job_id, q.workspace_id, q.attempt, q.running
              from queue q
              left join leases l on l.job_id = q.job_id and l.attempt = q.attempt
-             where not q.running and q.run_at <= clock_timestamp()
+             -- what waits since a moment to come: the clock has stepped back meanwhile
+             where not q.running
+               and (q.run_at <= clock_timestamp() or q.since > clock_timestamp())
                and (l.until is null or l.until < clock_timestamp())
              order by q.priority desc, q.position
              limit $2
@@ -65,11 +80,11 @@ pub async fn claim(pool: &PgPool, node: &str, limit: i64) -> Result<Vec<Claimed>
         .iter()
         .filter_map(|row| {
             let attempt: i32 = row.get("attempt");
-            let running: bool = row.get("running");
             Some(Claimed {
                 job: row.get::<&str, _>("job_id").parse().ok()?,
                 workspace: row.get::<&str, _>("workspace_id").parse().ok()?,
-                takes_over: running.then(|| u32::try_from(attempt).unwrap_or_default()),
+                attempt: u32::try_from(attempt).unwrap_or_default(),
+                is_silent: row.get("running"),
             })
         })
         .collect())

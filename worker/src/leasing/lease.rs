@@ -56,6 +56,30 @@ async fn write(
     Ok(())
 }
 
+/// Anchors leases anew that end later than any can: the database's clock has stepped back since they
+/// were taken, and else what a dead node held would wait until it has caught up. A living node's next
+/// heartbeat comes long before the new end.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn anchor(pool: &PgPool) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "with of_leases as (
+             update leases set until = clock_timestamp() + make_interval(secs => $1)
+             where until > clock_timestamp() + make_interval(secs => $1 + 1)
+         )
+         insert into leases (job_id, attempt, node, until)
+         select job_id, attempt, node, clock_timestamp() + make_interval(secs => $1)
+         from queue
+         where running and lease_until > clock_timestamp() + make_interval(secs => $1 + 1)
+         on conflict (job_id) do nothing",
+    )
+    .bind(HEARTBEAT_SECONDS)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
 /// Removes the leases that nobody asks for any more.
 ///
 /// # Errors

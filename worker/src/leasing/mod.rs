@@ -5,4 +5,5 @@
 //! it.
 
 pub mod claim;
+pub mod former;
 pub mod lease;

@@ -159,15 +159,20 @@ impl JobMutation {
         job.await.map(JobObject::alone)
     }
 
-    /// Run a past job again, with the tool version and the input that it had then.
+    /// Run a past job again, with the tool version and the input that it had then. With `recorded`,
+    /// nothing is run or sent: the answer of then is checked against the version's output schema
+    /// once more, and is the answer again.
     async fn rerun_job(
         &self,
         ctx: &Context<'_>,
         id: ID,
+        #[graphql(default_with = "Some(false)")] recorded: Option<bool>,
         command_id: Option<String>,
     ) -> Result<JobObject, ApiError> {
         let id = job_id("id", &id)?;
-        let job = jobs::rerun(app(ctx), request(ctx)?, id, command_id.as_deref());
+        let recorded = recorded.unwrap_or(false);
+        let (state, sender) = (app(ctx), request(ctx)?);
+        let job = jobs::rerun(state, sender, id, recorded, command_id.as_deref());
         job.await.map(JobObject::alone)
     }
 }

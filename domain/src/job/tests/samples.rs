@@ -1,6 +1,8 @@
 //! What the stories of a job are told with.
 
-use super::super::{Command, Event, Failure, Job, Progress, Request, Told, ToolRef};
+use super::super::{
+    Command, Event, Failure, Ground, Job, Progress, Receipt, ReceiptOutcome, Request, Told, ToolRef,
+};
 use crate::{
     code::ErrorCategory,
     id::{JobId, ToolId, WorkspaceId},
@@ -44,6 +46,7 @@ pub fn request() -> Box<Request> {
         priority: 0,
         run_at: None,
         rerun_of: None,
+        recorded: false,
         at: at(1),
     })
 }
@@ -59,6 +62,7 @@ pub fn requested() -> Event {
         priority: 0,
         run_at: None,
         rerun_of: None,
+        recorded: false,
         at: at(1),
     }
 }
@@ -67,7 +71,16 @@ pub fn start() -> Command {
     Command::Start {
         node: "n1".to_owned(),
         lease_ms: LEASE_MS,
-        takes_over: None,
+        ground: Ground::Due { after: 0 },
+        at: at(2),
+    }
+}
+
+pub fn start_after(after: u32) -> Command {
+    Command::Start {
+        node: "n1".to_owned(),
+        lease_ms: LEASE_MS,
+        ground: Ground::Due { after },
         at: at(2),
     }
 }
@@ -76,7 +89,7 @@ pub fn take_over(attempt: u32) -> Command {
     Command::Start {
         node: "n1".to_owned(),
         lease_ms: LEASE_MS,
-        takes_over: Some(attempt),
+        ground: Ground::Silent { attempt },
         at: at(2),
     }
 }
@@ -185,4 +198,73 @@ pub fn retry_scheduled(attempt: u32) -> Event {
 
 pub fn running() -> Story<Job> {
     given([requested(), started(1)])
+}
+
+pub fn lost(attempt: u32) -> Event {
+    Event::AttemptFailed {
+        attempt,
+        error: Failure {
+            code: "NODE_LOST".to_owned(),
+            category: ErrorCategory::Unknown,
+            message: "the node that ran it fell silent; another one takes over".to_owned(),
+            retryable: true,
+            details: None,
+        },
+        duration_us: 0,
+        exit_code: None,
+        at: at(2),
+    }
+}
+
+pub fn fail_for_now(attempt: u32) -> Command {
+    Command::Fail {
+        attempt,
+        error: failure(),
+        duration_us: DURATION_US,
+        exit_code: None,
+        retry_at: Some(at(10)),
+        told: Told::default(),
+        at: at(4),
+    }
+}
+
+pub fn attempt_failed(attempt: u32) -> Event {
+    Event::AttemptFailed {
+        attempt,
+        error: failure(),
+        duration_us: DURATION_US,
+        exit_code: None,
+        at: at(4),
+    }
+}
+
+pub fn receipt(step: u32, outcome: ReceiptOutcome, repeatable: bool) -> Receipt {
+    Receipt {
+        idempotency_key: format!("{}/{step}", id()),
+        method: "POST".to_owned(),
+        url: "https://pay.example/charge".to_owned(),
+        request_sha256: "00".repeat(32),
+        sent_at: at(3),
+        status: match outcome {
+            ReceiptOutcome::Answered => Some(200),
+            _ => None,
+        },
+        outcome,
+        repeatable,
+    }
+}
+
+pub fn of_calls(receipts: Vec<Receipt>) -> Told {
+    Told {
+        receipts,
+        ..Told::default()
+    }
+}
+
+pub fn tell(attempt: u32, receipts: Vec<Receipt>) -> Command {
+    Command::Tell {
+        attempt,
+        told: of_calls(receipts),
+        at: at(3),
+    }
 }

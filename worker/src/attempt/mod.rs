@@ -1,0 +1,199 @@
+//! One attempt of a job: the call, what it tells while it goes, and the append of what came of it.
+
+mod lines;
+mod outcome;
+mod recorded;
+mod recorder;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use serde_json::Value;
+use toolroom_domain::{
+    Clock, JobId, WorkspaceId,
+    job::{self, Command, Job, Told},
+    port::RunOutcome,
+    tool::Definition,
+};
+use toolroom_eventlog::{
+    CommandBus, CommandContext, CommandError, Loaded, Vault, command::Target, live::Live,
+};
+
+use self::recorder::Recorder;
+use crate::{
+    calls::Place,
+    executor::{self, CallError, Executor},
+};
+
+/// For how long a node may be silent before its jobs are taken over, in milliseconds.
+pub const LEASE_MS: u64 = 30_000;
+
+/// The longest pause between tries to append an outcome while the database is away.
+const OUTCOME_RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// What carries attempts out.
+#[derive(Clone)]
+pub struct Attempts {
+    pub(crate) bus: CommandBus,
+    pub(crate) vault: Vault,
+    pub(crate) live: Live,
+    pub(crate) executor: Arc<Executor>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// This node's name, as it is written on `JobStarted`.
+    pub(crate) node: Arc<str>,
+}
+
+/// An attempt that this node has started.
+pub(crate) struct Started {
+    pub(crate) workspace: WorkspaceId,
+    pub(crate) id: JobId,
+    pub(crate) job: Loaded<Job>,
+    pub(crate) definition: Arc<Definition>,
+    pub(crate) input: Value,
+    pub(crate) place: Place,
+    pub(crate) context: CommandContext,
+}
+
+impl Attempts {
+    /// Makes the call and appends its outcome, whatever it takes: the outcome of a call that was
+    /// made is not given up because the database is away. The job that comes back may wait for its
+    /// next attempt.
+    ///
+    /// # Errors
+    /// When the outcome could not be appended for another reason.
+    pub(crate) async fn carry_out(
+        &self,
+        started: Started,
+    ) -> Result<RunOutcome, CommandError<job::Error>> {
+        let begun = Instant::now();
+        let recorder = Arc::new(Recorder::new(self, &started));
+        // What decides before the call, such as a circuit that is open or a rate that is used up,
+        // is asked here (`admit`), and an attempt that it does not let through fails of it …
+        let call = async {
+            let result = self.call(&started, &recorder).await;
+            recorder.stop_telling();
+            result
+        };
+        let (result, ()) = tokio::join!(call, recorder.tell_along());
+        let result = recorder.judged(result);
+        // … and is told here how the call went (`settle`).
+        let elapsed = begun.elapsed();
+        let outcome = match &result {
+            Ok(_) => "succeeded",
+            Err(_) if started.place.cancel.is_cancelled() => "aborted",
+            Err(_) => "failed",
+        };
+        metrics::counter!("toolroom_job_attempts", "outcome" => outcome).increment(1);
+        metrics::histogram!("toolroom_job_call_seconds").record(elapsed);
+        let duration_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+        let told = recorder.all_told().await?;
+        let command = self
+            .outcome(&started, &recorder, duration_us, told.clone(), result)
+            .await?;
+        self.append_outcome(&started, &recorder, command, told)
+            .await
+    }
+
+    async fn call(&self, started: &Started, recorder: &Arc<Recorder>) -> Result<Value, CallError> {
+        let job = &started.job.aggregate;
+        let Some(tool) = job.tool() else {
+            return Err(CallError::invalid("the job names no tool"));
+        };
+        let call = executor::Call {
+            workspace: started.workspace,
+            job: started.id,
+            attempt: job.attempt(),
+            tool: tool.id,
+            version: tool.version,
+            definition: &started.definition,
+            action: job.action(),
+            input: &started.input,
+            is_test: job.is_test(),
+            journal: recorder,
+            cancel: started.place.cancel.clone(),
+        };
+        if job.is_recorded() {
+            return self.recall(started, &call).await;
+        }
+        self.executor.run(call).await
+    }
+
+    async fn append_outcome(
+        &self,
+        started: &Started,
+        recorder: &Recorder,
+        command: Command,
+        told: Told,
+    ) -> Result<RunOutcome, CommandError<job::Error>> {
+        let id = started.id.to_string();
+        let context = started.context.unnamed();
+        let held = recorder.held().await;
+        let appended = until_available(|| {
+            let target = Target::Held(id.clone(), held.clone());
+            self.bus.execute(target, command.clone(), &context)
+        })
+        .await;
+        match appended {
+            Ok(executed) => Ok(RunOutcome {
+                job: executed.after.aggregate,
+                global_seq: executed.global_seq.unwrap_or_default(),
+            }),
+            // Cancelled, or taken over by another node, while the call was under way: what the
+            // log says counts. What the call did is told all the same.
+            Err(CommandError::Refused(_)) => {
+                if !told.is_empty() {
+                    self.tell_late(started, recorder.attempt(), told).await;
+                }
+                let now = until_available(|| self.bus.load::<Job>(started.workspace, &id)).await?;
+                Ok(RunOutcome {
+                    job: now.aggregate,
+                    global_seq: 0,
+                })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn tell_late(&self, started: &Started, attempt: u32, told: Told) {
+        let context = started.context.unnamed();
+        let command = Command::TellLate {
+            attempt,
+            told,
+            at: self.clock.now(),
+        };
+        let appended = until_available(|| {
+            let target = Target::<Job>::Existing(started.id.to_string());
+            self.bus.execute(target, command.clone(), &context)
+        })
+        .await;
+        if let Err(error) = appended {
+            tracing::warn!(job = %started.id, %error, "what an aborted call did could not be told");
+        }
+    }
+}
+
+/// Repeats what fails because the database is away, for as long as it is.
+pub(crate) async fn until_available<T, E, F>(
+    mut act: impl FnMut() -> F,
+) -> Result<T, CommandError<E>>
+where
+    E: std::error::Error,
+    F: Future<Output = Result<T, CommandError<E>>>,
+{
+    let mut delays = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(20))
+        .with_max_delay(OUTCOME_RETRY_MAX)
+        .without_max_times()
+        .with_jitter()
+        .build();
+    loop {
+        match act().await {
+            Err(CommandError::Unavailable | CommandError::Contended) => {
+                let delay = delays.next().unwrap_or(OUTCOME_RETRY_MAX);
+                tokio::time::sleep(delay).await;
+            }
+            other => return other,
+        }
+    }
+}
