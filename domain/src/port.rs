@@ -70,6 +70,8 @@ pub struct RunRequest {
     pub input: Value,
     /// Whether it is a rehearsal.
     pub is_test: bool,
+    /// Higher runs first, where it has to wait for a place.
+    pub priority: i32,
     /// Who asked.
     pub actor: Actor,
     /// The command's idempotency key and what it asked for, if the client sent a key.
@@ -105,6 +107,15 @@ pub struct PortError {
     pub retry_after_ms: Option<u64>,
 }
 
+/// What became of a call that was offered to this node.
+#[derive(Clone, Debug)]
+pub enum Offered {
+    /// It is requested, and runs here; or it was requested before.
+    Begun(RunOutcome),
+    /// Nothing happened: it is to be requested, for whichever node has room first.
+    NoRoom(Box<RunRequest>),
+}
+
 /// Runs tools on this node: what `executeTool` needs of the executor.
 #[async_trait]
 pub trait Runner: Send + Sync + 'static {
@@ -114,6 +125,13 @@ pub trait Runner: Send + Sync + 'static {
     /// # Errors
     /// When the job could not be requested. A tool that fails is a job that failed, not an error.
     async fn run(&self, request: RunRequest, wait: Duration) -> Result<RunOutcome, PortError>;
+
+    /// Begins a call in the background at once, if this node has room for it: then its request and
+    /// its start are one append, and no queue is asked.
+    ///
+    /// # Errors
+    /// When the job could not be requested.
+    async fn offer(&self, request: RunRequest) -> Result<Offered, PortError>;
 }
 
 /// A letter to one address.

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use toolroom_domain::{
     ErrorCode, JobId, Refusal as _,
     job::{self, Command, Job, Request, ToolRef, seal_context},
-    port::{PortError, RunOutcome, RunRequest, Runner},
+    port::{Offered, PortError, RunOutcome, RunRequest, Runner},
 };
 use toolroom_eventlog::{
     CommandContext, CommandError, Executed,
@@ -34,8 +34,17 @@ pub struct NodeRunner {
     attempts: Attempts,
     calls: Calls,
     ends: Ends,
-    room: Arc<Semaphore>,
+    room: Room,
     stopping: Stopping,
+}
+
+/// How many calls this node may make at once.
+#[derive(Clone, Debug)]
+pub struct Room {
+    /// Calls whose sender waits.
+    pub foreground: Arc<Semaphore>,
+    /// Background jobs: those that are offered to this node, and those that it takes from the queue.
+    pub background: Arc<Semaphore>,
 }
 
 /// When those who wait for a call are told that it goes on without them.
@@ -61,14 +70,14 @@ impl NodeRunner {
         attempts: Attempts,
         calls: Calls,
         ends: Ends,
-        room: usize,
+        room: Room,
         stopping: Stopping,
     ) -> Self {
         Self {
             attempts,
             calls,
             ends,
-            room: Arc::new(Semaphore::new(room)),
+            room,
             stopping,
         }
     }
@@ -102,7 +111,7 @@ impl NodeRunner {
                 action: request.action.clone(),
                 input,
                 is_test: request.is_test,
-                priority: 0,
+                priority: request.priority,
                 run_at: None,
                 rerun_of: None,
                 recorded: false,
@@ -188,6 +197,19 @@ impl NodeRunner {
     }
 }
 
+fn context(request: &RunRequest) -> CommandContext {
+    CommandContext {
+        workspace: request.workspace,
+        actor: request.actor.clone(),
+        named: named(request),
+        correlation_id: request.correlation_id.clone(),
+        causation_id: None,
+        ip: request.ip.clone(),
+        user_agent: request.user_agent.clone(),
+        side: Vec::new(),
+    }
+}
+
 fn named(request: &RunRequest) -> Option<NamedCommand> {
     let (id, asked) = request.named.as_ref()?;
     Some(NamedCommand {
@@ -199,7 +221,7 @@ fn named(request: &RunRequest) -> Option<NamedCommand> {
 #[async_trait]
 impl Runner for NodeRunner {
     async fn run(&self, request: RunRequest, wait: Duration) -> Result<RunOutcome, PortError> {
-        let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
+        let Ok(room) = Arc::clone(&self.room.foreground).try_acquire_owned() else {
             return Err(PortError {
                 code: ErrorCode::ServiceUnavailable,
                 message: "this node makes as many calls as it can; try again in a moment, or submit the job to run in the background".to_owned(),
@@ -207,16 +229,7 @@ impl Runner for NodeRunner {
                 retry_after_ms: Some(BUSY_RETRY_MS),
             });
         };
-        let context = CommandContext {
-            workspace: request.workspace,
-            actor: request.actor.clone(),
-            named: named(&request),
-            correlation_id: request.correlation_id.clone(),
-            causation_id: None,
-            ip: request.ip.clone(),
-            user_agent: request.user_agent.clone(),
-            side: Vec::new(),
-        };
+        let context = context(&request);
         // A task of its own: what was begun goes on when the sender goes away, or has waited long
         // enough.
         let (tell, told) = oneshot::channel();
@@ -256,6 +269,27 @@ impl Runner for NodeRunner {
                 self.wait_for_end(job, so_far, &context, until).await
             }
             _ => Ok(so_far),
+        }
+    }
+
+    async fn offer(&self, request: RunRequest) -> Result<Offered, PortError> {
+        let free = Arc::clone(&self.room.background).try_acquire_owned();
+        let Some(room) = free.ok().filter(|_| !self.stopping.begun.is_cancelled()) else {
+            return Ok(Offered::NoRoom(Box::new(request)));
+        };
+        let context = context(&request);
+        let (tell, told) = oneshot::channel();
+        tokio::spawn(
+            self.clone()
+                .begin_and_carry_out(request, context, room, tell),
+        );
+        match told.await {
+            Ok(Ok(started)) => Ok(Offered::Begun(RunOutcome {
+                job: started.after.aggregate,
+                global_seq: started.global_seq.unwrap_or_default(),
+            })),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(internal("the call could not be carried out")),
         }
     }
 }

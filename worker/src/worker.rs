@@ -34,7 +34,7 @@ use crate::{
         lease,
     },
     reactor,
-    runner::{NodeRunner, Stopping},
+    runner::{NodeRunner, Room, Stopping},
 };
 
 /// How often to look for due jobs without a signal: what is due by time signals nothing.
@@ -72,6 +72,7 @@ pub struct Worker {
     definitions: Definitions,
     calls: Calls,
     ends: Ends,
+    background: Arc<Semaphore>,
     pool: PgPool,
     config: Config,
     queue: Queue,
@@ -107,6 +108,7 @@ impl Worker {
             definitions: Definitions::new(log.bus.clone()),
             calls: Calls::default(),
             ends: Ends::default(),
+            background: Arc::new(Semaphore::new(config.background)),
             pool: log.database.queue_pool().clone(),
             config,
             queue,
@@ -119,7 +121,10 @@ impl Worker {
             self.attempts.clone(),
             self.calls.clone(),
             self.ends.clone(),
-            self.config.foreground,
+            Room {
+                foreground: Arc::new(Semaphore::new(self.config.foreground)),
+                background: Arc::clone(&self.background),
+            },
             Stopping {
                 begun: shutdown.clone(),
                 grace: self.config.grace,
@@ -178,11 +183,10 @@ impl Worker {
             () = shutdown.cancelled() => return,
             _ = is_named => {}
         }
-        let room = Arc::new(Semaphore::new(self.config.background));
         loop {
             let permits = tokio::select! {
                 () = shutdown.cancelled() => return,
-                permits = some_permits(&room) => permits,
+                permits = some_permits(&self.background) => permits,
             };
             let wanted = i64::try_from(permits.len()).unwrap_or(i64::MAX);
             let pause = match claim::claim(&self.pool, &self.config.node, wanted).await {

@@ -9,7 +9,7 @@ use toolroom_domain::{
     ErrorCode, JobId, WorkspaceId,
     job::{self, Command, Job, Request, ToolRef, seal_context},
     limits::JSON_DEPTH,
-    port::RunRequest,
+    port::{Offered, RunRequest},
     tool::{self, Definition},
 };
 use toolroom_eventlog::{
@@ -152,7 +152,24 @@ pub async fn execute(
         return settled(state, ctx, first).await;
     }
     let accepted = accept(state, ctx, &call).await?;
-    let request = RunRequest {
+    let request = to_run(ctx, accepted, call, 0, command);
+    let run = async {
+        let wait = Duration::from_millis(wait);
+        Ok(state.runner.run(request, wait).await?)
+    };
+    let outcome = within_quota(state, ctx.workspace, run, |_| true).await?;
+    after_run(state, ctx, outcome.global_seq).await?;
+    JobView::of_aggregate(&outcome.job, LastEvent::Written(outcome.global_seq))
+}
+
+fn to_run(
+    ctx: &RequestContext,
+    accepted: Accepted,
+    call: Call,
+    priority: i32,
+    command: CommandContext,
+) -> RunRequest {
+    RunRequest {
         job: JobId::from_uuid(ids::new_uuid()),
         workspace: ctx.workspace,
         tool: accepted.tool.id,
@@ -161,6 +178,7 @@ pub async fn execute(
         action: call.action,
         input: call.input,
         is_test: call.is_test,
+        priority,
         actor: ctx.actor.clone(),
         named: command
             .named
@@ -168,14 +186,7 @@ pub async fn execute(
         correlation_id: ctx.request_id.clone(),
         ip: ctx.ip.clone(),
         user_agent: ctx.user_agent.clone(),
-    };
-    let run = async {
-        let wait = Duration::from_millis(wait);
-        Ok(state.runner.run(request, wait).await?)
-    };
-    let outcome = within_quota(state, ctx.workspace, run, |_| true).await?;
-    after_run(state, ctx, outcome.global_seq).await?;
-    JobView::of_aggregate(&outcome.job, LastEvent::Written(outcome.global_seq))
+    }
 }
 
 /// Submits a run for the background.
@@ -193,9 +204,43 @@ pub async fn submit(
         return settled(state, ctx, first).await;
     }
     let accepted = accept(state, ctx, &submission.call).await?;
-    let asked = Asked::of(submission, &accepted);
-    let executed = request(state, ctx, asked, &command).await?;
-    settled(state, ctx, executed).await
+    let job = hand_in(state, ctx, submission, accepted, command).await?;
+    after_command(state, ctx, job.written(), JOBS).await?;
+    Ok(job)
+}
+
+/// Has an accepted run begun by this node, if it is due and the node has room; else requested, for
+/// whichever node has room first.
+async fn hand_in(
+    state: &AppState,
+    ctx: &RequestContext,
+    submission: Submission,
+    accepted: Accepted,
+    command: CommandContext,
+) -> Result<JobView, ApiError> {
+    if submission.run_at.is_some_and(|at| at > state.clock.now()) {
+        let asked = Asked::of(submission, &accepted);
+        let executed = request(state, ctx, asked, &command).await?;
+        return of_new(&executed);
+    }
+    let asked = Asked::of(submission.clone(), &accepted);
+    let Submission { call, priority, .. } = submission;
+    let run = to_run(ctx, accepted, call, priority, command.clone());
+    let offer = async { Ok(state.runner.offer(run).await?) };
+    let is_begun = |offered: &Offered| matches!(offered, Offered::Begun(_));
+    match within_quota(state, ctx.workspace, offer, is_begun).await? {
+        Offered::Begun(begun) => {
+            JobView::of_aggregate(&begun.job, LastEvent::Written(begun.global_seq))
+        }
+        Offered::NoRoom(_) => of_new(&request(state, ctx, asked, &command).await?),
+    }
+}
+
+fn of_new(executed: &Executed<Job>) -> Result<JobView, ApiError> {
+    let last_event = executed
+        .global_seq
+        .map_or(LastEvent::Newest, LastEvent::Written);
+    JobView::of_aggregate(&executed.after.aggregate, last_event)
 }
 
 /// A run for the background, its input in the clear.

@@ -24,7 +24,7 @@ use toolroom_domain::{
     Clock, ToolId, Violation, WorkspaceId,
     connector::ConnectorSpec,
     job::{Command, Failure, Job, Request as JobRequest, ToolRef, seal_context},
-    port::{DefinitionChecker, Mailer, PortError, RunOutcome, RunRequest, Runner},
+    port::{DefinitionChecker, Mailer, Offered, PortError, RunOutcome, RunRequest, Runner},
     tool::{Definition, ToolConfig},
     workspace::Plan,
 };
@@ -296,6 +296,11 @@ struct Echo {
 
 #[async_trait]
 impl Runner for Echo {
+    /// Has no room: what is submitted stays in the queue, which nobody works on here.
+    async fn offer(&self, request: RunRequest) -> Result<Offered, PortError> {
+        Ok(Offered::NoRoom(Box::new(request)))
+    }
+
     async fn run(&self, request: RunRequest, _: Duration) -> Result<RunOutcome, PortError> {
         let bus = &self.log.bus;
         let vault = &self.log.vault;

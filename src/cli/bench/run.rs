@@ -138,6 +138,7 @@ fn request(tool: ToolId, definition: Arc<Definition>) -> RunRequest {
         action: None,
         input: json!({"a": 1}),
         is_test: false,
+        priority: 0,
         actor: Actor::local_owner(),
         named: None,
         correlation_id: ids::new_uuid().to_string(),

@@ -5,7 +5,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Accepted, Asked, Call, JobView, LastEvent, accept, request, settled};
+use super::{Accepted, Call, JobView, accept, hand_in, settled};
 use crate::{
     error::ApiError,
     service::settle::{JOBS, after_command},
@@ -56,17 +56,12 @@ pub async fn submit_all(
     let jobs: Vec<_> = stream::iter(asked)
         .map(|(index, (submission, accepted))| {
             let id = command_id.map(|id| format!("{id}/{index}"));
-            async move { submit_one(state, ctx, submission, &accepted, id.as_deref()).await }
+            async move { submit_one(state, ctx, submission, accepted, id.as_deref()).await }
         })
         .buffered(BULK_JOBS)
         .try_collect()
         .await?;
-    let written = jobs
-        .iter()
-        .filter_map(|job: &JobView| match job.last_event {
-            LastEvent::Written(global_seq) => Some(global_seq),
-            LastEvent::At(_) | LastEvent::Newest => None,
-        });
+    let written = jobs.iter().filter_map(JobView::written);
     after_command(state, ctx, written.max(), JOBS).await?;
     Ok(jobs)
 }
@@ -102,17 +97,12 @@ async fn submit_one(
     state: &AppState,
     ctx: &RequestContext,
     submission: Submission,
-    accepted: &Accepted,
+    accepted: Accepted,
     command_id: Option<&str>,
 ) -> Result<JobView, ApiError> {
     let command = ctx.command(command_id, "submitJob", &submission)?;
     if let Some(first) = state.log.bus.recall::<Job>(&command).await? {
         return settled(state, ctx, first).await;
     }
-    let asked = Asked::of(submission, accepted);
-    let executed = request(state, ctx, asked, &command).await?;
-    let last_event = executed
-        .global_seq
-        .map_or(LastEvent::Newest, LastEvent::Written);
-    JobView::of_aggregate(&executed.after.aggregate, last_event)
+    hand_in(state, ctx, submission, accepted, command).await
 }

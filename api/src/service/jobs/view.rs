@@ -92,6 +92,14 @@ impl From<JobRow> for JobView {
 }
 
 impl JobView {
+    /// The `global_seq` of its last event, if the command that is answered wrote it.
+    pub fn written(&self) -> Option<i64> {
+        match self.last_event {
+            LastEvent::Written(global_seq) => Some(global_seq),
+            LastEvent::At(_) | LastEvent::Newest => None,
+        }
+    }
+
     /// The job as its aggregate tells it.
     ///
     /// # Errors
