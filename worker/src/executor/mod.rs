@@ -135,6 +135,7 @@ impl Executor {
             egress: Egress::try_new(options.egress)?,
             templates: Templates::new(),
             secrets: SecretSource {
+                store: options.secrets,
                 listed: options.env_secrets.into(),
                 lookup: options.env,
             },

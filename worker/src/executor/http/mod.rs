@@ -63,6 +63,11 @@ impl<'a> Wire<'a> {
         }
     }
 
+    /// Tells the journal which secrets were read.
+    pub(crate) fn tell(&self, secrets: &Secrets) {
+        secrets.tell(self.journal);
+    }
+
     /// The next step of the run. Steps must be taken in the same order in each attempt: by its
     /// number the other side knows a repetition.
     pub(crate) fn step(&self) -> Step {
@@ -89,6 +94,7 @@ pub(crate) async fn exchange(
     let repeatable = outgoing.repeatable;
     let receipt = receipt::of(&outgoing, wire.clock.now(), secrets);
     let departure = Departure::default();
+    wire.tell(secrets);
     wire.journal.sending(receipt.clone()).await?;
     let mut flight = InFlight::new(wire.journal, &wire.effects, receipt, departure.clone());
     let sent = follow(wire.egress, outgoing.into(), repeatable, &departure).await;

@@ -6,6 +6,7 @@ use toolroom_domain::{
     Violation,
     tool::{AuthMethod, RestAuth},
 };
+use zeroize::Zeroizing;
 
 use crate::executor::{
     error::CallError,
@@ -57,7 +58,7 @@ pub(super) fn check(auth: &RestAuth) -> Vec<Violation> {
 }
 
 /// Adds the credentials to a request.
-pub(super) fn apply(
+pub(super) async fn apply(
     auth: &RestAuth,
     source: &SecretSource,
     secrets: &mut Secrets,
@@ -66,7 +67,9 @@ pub(super) fn apply(
     if auth.method == AuthMethod::None {
         return Ok(());
     }
-    let secret = secrets.resolve(source, auth.secret_ref.as_deref().unwrap_or_default())?;
+    let secret = secrets
+        .resolve(source, auth.secret_ref.as_deref().unwrap_or_default())
+        .await?;
     let key_name = auth.key_name.as_deref().unwrap_or_default();
     match auth.method {
         AuthMethod::None => {}
@@ -83,15 +86,15 @@ pub(super) fn apply(
             outgoing.headers.insert(name, sensitive(&secret)?);
         }
         AuthMethod::Bearer => {
-            let value = sensitive(&format!("Bearer {secret}"))?;
+            let value = sensitive(&format!("Bearer {}", *secret))?;
             outgoing.headers.insert(AUTHORIZATION, value);
         }
         AuthMethod::Basic => {
             let username = match auth.username.as_deref().unwrap_or_default() {
-                name if name.starts_with("${") => secrets.resolve(source, name)?,
-                name => name.to_owned(),
+                name if name.starts_with("${") => secrets.resolve(source, name).await?,
+                name => Zeroizing::new(name.to_owned()),
             };
-            let pair = BASE64.encode(format!("{username}:{secret}"));
+            let pair = BASE64.encode(format!("{}:{}", *username, *secret));
             let value = sensitive(&format!("Basic {pair}"))?;
             secrets.also(pair);
             outgoing.headers.insert(AUTHORIZATION, value);

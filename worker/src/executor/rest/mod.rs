@@ -41,17 +41,19 @@ pub(super) async fn call(
     input: &Value,
 ) -> Result<Value, CallError> {
     let mut secrets = Secrets::of(around.workspace);
-    let outgoing = build(&around, config, input, &mut secrets)?;
+    let built = build(&around, config, input, &mut secrets).await;
+    // Also where nothing is sent after all: the secrets were read.
+    around.wire.tell(&secrets);
+    let outgoing = built?;
     let answer = http::call(around.wire, outgoing, &secrets).await?;
     let entries = outputs(&config.mapping, definition.output_schema.as_ref())
         .map_err(|found| misconfigured(&found))?;
-    let mut output = if entries.is_empty() {
+    let output = if entries.is_empty() {
         answer
     } else {
         Value::Object(map_answer(entries, answer).await?)
     };
-    secrets.mask_output(&mut output);
-    Ok(output)
+    Ok(secrets.masked_output(output).await)
 }
 
 /// Maps an answer; a large one on a thread of its own.

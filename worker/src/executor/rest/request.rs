@@ -23,7 +23,7 @@ use crate::executor::{
 /// Bytes of a URL: what common servers accept.
 const URL_BYTES: usize = 8 * 1024;
 /// Builds the request.
-pub(super) fn build(
+pub(super) async fn build(
     around: &Surroundings<'_>,
     config: &RestConfig,
     input: &Value,
@@ -75,7 +75,7 @@ pub(super) fn build(
         outgoing = outgoing.with_idempotency_header(name);
     }
     if let Some(auth) = &api.auth {
-        auth::apply(auth, around.secrets, secrets, &mut outgoing)?;
+        auth::apply(auth, around.secrets, secrets, &mut outgoing).await?;
     }
     if outgoing.url.as_str().len() > URL_BYTES {
         let problem = format!("the request's URL is longer than {URL_BYTES} bytes");

@@ -1,0 +1,521 @@
+//! Finding secrets in what is told, in whatever form they travel.
+//!
+//! One automaton looks for the first bytes of all forms at once, in the text as it stands and, where
+//! it holds escapes, in the text that they stand for. What it finds is followed byte by byte, so that
+//! the automaton stays small however long a secret is. Everything is linear in the text.
+
+use std::ops::Range;
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD},
+};
+use serde_json::{Map, Value};
+use zeroize::Zeroizing;
+
+/// What stands where a secret stood.
+pub(super) const MASK: &str = "***";
+
+/// Bytes of a form that the automaton knows; the rest is compared where these are found.
+const PREFIX_BYTES: usize = 128;
+
+/// From this length on a secret's base64 is looked for at any place within a larger base64 text: what
+/// is certain of a shorter one may be chance.
+const ALIGNED_BYTES: usize = 6;
+
+/// Bytes that may be compared beyond the beginnings of forms, for each byte of a text. Only a text
+/// that is made to repeat a secret's beginning needs more, and is masked whole.
+const COMPARED_FOR_EACH: usize = 8;
+
+/// A text that must not be told.
+struct Form {
+    text: Zeroizing<Vec<u8>>,
+    /// Whether the characters before and after hold some of its bits too.
+    shares: (bool, bool),
+    is_base64: bool,
+}
+
+impl Form {
+    fn plain(text: &[u8]) -> Self {
+        Self {
+            text: Zeroizing::new(text.to_vec()),
+            shares: (false, false),
+            is_base64: false,
+        }
+    }
+
+    fn prefix(&self) -> &[u8] {
+        &self.text[..self.text.len().min(PREFIX_BYTES)]
+    }
+}
+
+/// Looks for some secrets.
+pub(super) struct Mask {
+    finder: AhoCorasick,
+    forms: Vec<Form>,
+    /// Those that are numbers, which JSON may hold without quotes.
+    numbers: Vec<Zeroizing<String>>,
+}
+
+impl Mask {
+    /// One that looks for these values; none, if there is nothing to look for.
+    pub(super) fn of<'a>(values: impl Iterator<Item = &'a str>) -> Option<Self> {
+        let (mut forms, mut numbers) = (Vec::new(), Vec::new());
+        for value in values.filter(|value| !value.is_empty()) {
+            forms_of(value, &mut forms);
+            if serde_json::from_str::<serde_json::Number>(value).is_ok() {
+                numbers.push(Zeroizing::new(value.to_owned()));
+            }
+        }
+        let prefixes = forms.iter().map(Form::prefix);
+        let finder = AhoCorasick::builder()
+            .match_kind(MatchKind::Standard)
+            .kind(Some(AhoCorasickKind::ContiguousNFA))
+            .build(prefixes)
+            .ok()?;
+        (!forms.is_empty()).then_some(Self {
+            finder,
+            forms,
+            numbers,
+        })
+    }
+
+    /// The text without the secrets; none where it holds none.
+    pub(super) fn masked(&self, text: &str) -> Option<String> {
+        let bytes = text.as_bytes();
+        let mut found = Vec::new();
+        let mut whole = !self.find(bytes, |range| found.push(range));
+        for (escape, view) in [(b'%', unpercented as fn(&[u8]) -> View), (b'\\', unescaped)] {
+            if bytes.contains(&escape) {
+                let view = view(bytes);
+                whole |= !self.find(&view.bytes, |range| found.push(view.origin(&range)));
+            }
+        }
+        if whole {
+            return Some(MASK.to_owned());
+        }
+        (!found.is_empty()).then(|| replaced(text, found))
+    }
+
+    /// Masks the secrets in all texts of a value, the names of fields too.
+    pub(super) fn mask_value(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => {
+                if let Some(masked) = self.masked(text) {
+                    *text = masked;
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| self.mask_value(item)),
+            Value::Object(fields) => self.mask_fields(fields),
+            Value::Number(number) if !self.numbers.is_empty() => {
+                let text = Zeroizing::new(number.to_string());
+                if self.numbers.contains(&text) {
+                    *value = Value::String(MASK.to_owned());
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    fn mask_fields(&self, fields: &mut Map<String, Value>) {
+        fields.values_mut().for_each(|field| self.mask_value(field));
+        if fields.keys().all(|name| self.masked(name).is_none()) {
+            return;
+        }
+        for (name, field) in std::mem::take(fields) {
+            let shown = self.masked(&name).unwrap_or(name);
+            // Two names may look the same without their secrets; neither field is lost.
+            let mut free = shown.clone();
+            let mut count = 1;
+            while fields.contains_key(&free) {
+                count += 1;
+                free = format!("{shown} ({count})");
+            }
+            fields.insert(free, field);
+        }
+    }
+
+    /// Tells each place that holds a secret; false where there are more than can be looked at.
+    fn find(&self, bytes: &[u8], mut tell: impl FnMut(Range<usize>)) -> bool {
+        let mut allowance = bytes.len().saturating_mul(COMPARED_FOR_EACH);
+        for found in self.finder.find_overlapping_iter(bytes) {
+            let form = &self.forms[found.pattern().as_usize()];
+            let known = found.end() - found.start();
+            let more = form.text[known..]
+                .iter()
+                .zip(&bytes[found.end()..])
+                .take_while(|(a, b)| a == b)
+                .count();
+            match allowance.checked_sub(more) {
+                Some(left) => allowance = left,
+                None => return false,
+            }
+            let mut range = found.start()..found.end() + more;
+            if form.is_base64 {
+                widen(&mut range, bytes, form, known + more == form.text.len());
+            }
+            tell(range);
+        }
+        true
+    }
+}
+
+/// The forms in which a value travels that are not mere escapes of it.
+fn forms_of(value: &str, forms: &mut Vec<Form>) {
+    let from = forms.len();
+    let mut add = |form: Form| {
+        if !forms[from..]
+            .iter()
+            .any(|known: &Form| known.text == form.text)
+        {
+            forms.push(form);
+        }
+    };
+    add(Form::plain(value.as_bytes()));
+    if value.contains(' ') {
+        // What is sent as a form has its spaces so.
+        add(Form::plain(value.replace(' ', "+").as_bytes()));
+    }
+    let markup = value
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;");
+    for quoted in [
+        markup.replace('"', "&quot;"),
+        markup.replace('\'', "&#39;"),
+        markup,
+    ] {
+        add(Form::plain(quoted.as_bytes()));
+    }
+    if value.len() < ALIGNED_BYTES {
+        add(Form::plain(STANDARD.encode(value).as_bytes()));
+        return;
+    }
+    for shift in 0..3 {
+        for form in encoded(value.as_bytes(), shift) {
+            add(form);
+        }
+    }
+}
+
+/// The characters that base64, in both alphabets, has for these bytes wherever they begin `shift`
+/// bytes after a group of three does.
+fn encoded(value: &[u8], shift: usize) -> [Form; 2] {
+    let mut shifted = Zeroizing::new(vec![0; shift]);
+    shifted.extend_from_slice(value);
+    let bits = shifted.len() * 8;
+    // Six bits a character: those in between hold nothing but the value.
+    let (first, last) = ((shift * 8).div_ceil(6), bits / 6);
+    [
+        STANDARD_NO_PAD.encode(&*shifted),
+        URL_SAFE_NO_PAD.encode(&*shifted),
+    ]
+    .map(|text| {
+        let text = Zeroizing::new(text);
+        Form {
+            text: Zeroizing::new(text.as_bytes()[first..last].to_vec()),
+            shares: (shift > 0, bits % 6 > 0),
+            is_base64: true,
+        }
+    })
+}
+
+/// Takes in the characters at both ends that hold some bits of the secret, and the padding.
+fn widen(range: &mut Range<usize>, bytes: &[u8], form: &Form, is_whole: bool) {
+    let is_digit =
+        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_');
+    if form.shares.0 && range.start > 0 && is_digit(&bytes[range.start - 1]) {
+        range.start -= 1;
+    }
+    if is_whole {
+        if form.shares.1 && bytes.get(range.end).is_some_and(is_digit) {
+            range.end += 1;
+        }
+        while bytes.get(range.end) == Some(&b'=') {
+            range.end += 1;
+        }
+    }
+}
+
+/// A text in which escapes are what they stand for.
+struct View {
+    bytes: Zeroizing<Vec<u8>>,
+    /// Where each byte begins in the text, and the end of the text.
+    begins: Vec<u32>,
+}
+
+impl View {
+    fn of(text: &[u8], escape: u8, read: impl Fn(&[u8], &mut Vec<u8>) -> Option<usize>) -> Self {
+        let mut view = Self {
+            bytes: Zeroizing::new(Vec::with_capacity(text.len())),
+            begins: Vec::with_capacity(text.len() + 1),
+        };
+        let mut at = 0;
+        while at < text.len() {
+            let length = match text[at] == escape {
+                true => read(&text[at + 1..], &mut view.bytes).map(|length| length + 1),
+                false => None,
+            };
+            let length = length.unwrap_or_else(|| {
+                view.bytes.push(text[at]);
+                1
+            });
+            let begin = u32::try_from(at).unwrap_or(u32::MAX);
+            view.begins.resize(view.bytes.len(), begin);
+            at += length;
+        }
+        view.begins
+            .push(u32::try_from(text.len()).unwrap_or(u32::MAX));
+        view
+    }
+
+    fn origin(&self, range: &Range<usize>) -> Range<usize> {
+        self.begins[range.start] as usize..self.begins[range.end] as usize
+    }
+}
+
+/// As a URL writes it, in upper-case or lower-case digits.
+fn unpercented(text: &[u8]) -> View {
+    View::of(text, b'%', |rest, out| {
+        let digit = |at: usize| char::from(*rest.get(at)?).to_digit(16);
+        let byte = digit(0)? * 16 + digit(1)?;
+        out.push(u8::try_from(byte).ok()?);
+        Some(2)
+    })
+}
+
+/// As JSON writes it, and most languages do.
+fn unescaped(text: &[u8]) -> View {
+    View::of(text, b'\\', |rest, out| {
+        let plain = match rest.first()? {
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'b' => 8,
+            b'f' => 12,
+            sign @ (b'"' | b'\\' | b'/' | b'\'') => *sign,
+            b'u' => return unescaped_unit(&rest[1..], out).map(|length| length + 1),
+            _ => return None,
+        };
+        out.push(plain);
+        Some(1)
+    })
+}
+
+/// One or, where they belong together, two units of UTF-16 after `\u`.
+fn unescaped_unit(rest: &[u8], out: &mut Vec<u8>) -> Option<usize> {
+    let unit = |at: usize| {
+        let digits = std::str::from_utf8(rest.get(at..at + 4)?).ok()?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let first = unit(0)?;
+    let second = match rest.get(4..6) {
+        Some(b"\\u") if (0xD800..0xDC00).contains(&first) => unit(6),
+        _ => None,
+    };
+    let units = [Some(first), second];
+    let read = char::decode_utf16(units.into_iter().flatten())
+        .next()?
+        .ok()?;
+    out.extend_from_slice(read.encode_utf8(&mut [0; 4]).as_bytes());
+    Some(if second.is_some() { 10 } else { 4 })
+}
+
+/// The text with these places masked; places that overlap or touch are one.
+fn replaced(text: &str, mut found: Vec<Range<usize>>) -> String {
+    found.sort_unstable_by_key(|range| range.start);
+    let mut out = String::with_capacity(text.len());
+    let mut told = 0;
+    let mut ranges = found.into_iter().peekable();
+    while let Some(mut range) = ranges.next() {
+        while let Some(next) = ranges.next_if(|next| next.start <= range.end) {
+            range.end = range.end.max(next.end);
+        }
+        // What was followed may have parted within a character.
+        range.start = text.floor_char_boundary(range.start);
+        range.end = text.ceil_char_boundary(range.end);
+        out.push_str(text.get(told..range.start).unwrap_or_default());
+        out.push_str(MASK);
+        told = told.max(range.end);
+    }
+    out.push_str(&text[told..]);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn mask(values: &[&str]) -> Mask {
+        Mask::of(values.iter().copied()).unwrap()
+    }
+
+    fn masked(mask: &Mask, text: &str) -> String {
+        mask.masked(text).unwrap_or_else(|| text.to_owned())
+    }
+
+    /// What encoders of components leave as it is.
+    const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'_')
+        .remove(b'.')
+        .remove(b'!')
+        .remove(b'~')
+        .remove(b'*')
+        .remove(b'\'')
+        .remove(b'(')
+        .remove(b')');
+    const QUERY: &AsciiSet = &CONTROLS
+        .add(b'%')
+        .add(b' ')
+        .add(b'"')
+        .add(b'#')
+        .add(b'<')
+        .add(b'>');
+
+    fn all_u_escaped(text: &str) -> String {
+        text.encode_utf16()
+            .map(|unit| format!("\\u{unit:04x}"))
+            .collect()
+    }
+
+    fn in_lower_digits(percented: &str) -> String {
+        let mut parts = percented.split('%');
+        let first = parts.next().unwrap_or_default().to_owned();
+        parts.fold(first, |text, part| {
+            let (digits, rest) = part.split_at(2);
+            format!("{text}%{}{rest}", digits.to_lowercase())
+        })
+    }
+
+    /// Every form in which a service may say back what it was sent.
+    fn travelling(secret: &str) -> Vec<String> {
+        let quoted = Value::from(secret).to_string();
+        let quoted = quoted[1..quoted.len() - 1].to_owned();
+        let percented: Vec<_> = [NON_ALPHANUMERIC, COMPONENT, QUERY]
+            .map(|set| utf8_percent_encode(secret, set).to_string())
+            .into();
+        let lower: Vec<_> = percented.iter().map(|text| in_lower_digits(text)).collect();
+        let form: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+        let mut all = vec![
+            secret.to_owned(),
+            quoted.replace('/', "\\/"),
+            quoted,
+            all_u_escaped(secret),
+            form,
+            STANDARD.encode(secret),
+            STANDARD_NO_PAD.encode(secret),
+            URL_SAFE_NO_PAD.encode(secret),
+        ];
+        all.extend(percented);
+        all.extend(lower);
+        all
+    }
+
+    #[test]
+    fn short_secrets_are_found_as_they_are_and_as_base64() {
+        let mask = mask(&["pin1"]);
+        assert_eq!(masked(&mask, "a pin1, or cGluMQ=="), "a ***, or ***");
+        assert_eq!(mask.masked("pin 1"), None);
+    }
+
+    #[test]
+    fn the_longest_of_secrets_within_each_other_goes() {
+        let mask = mask(&["sesame", "sesame-open", "open-wide"]);
+        assert_eq!(masked(&mask, "<sesame-open-wide>"), "<***>");
+    }
+
+    #[test]
+    fn a_long_secret_is_followed_to_its_end_and_as_far_as_it_is_said() {
+        let secret: String = (0..20_000).map(|i| format!("{i}ä")).collect();
+        let mask = mask(&[&secret]);
+        assert_eq!(masked(&mask, &format!("<{secret}>")), "<***>");
+        let part = &secret[..secret.floor_char_boundary(1_000)];
+        assert_eq!(masked(&mask, &format!("<{part}>")), "<***>");
+        assert_eq!(
+            masked(&mask, &format!("<{}>", STANDARD.encode(&secret))),
+            "<***>"
+        );
+    }
+
+    #[test]
+    fn names_of_fields_and_numbers_are_masked_and_none_is_lost() {
+        let mask = mask(&["sesame-open", "12345678"]);
+        let mut value = json!({
+            "sesame-open": 1, "c2VzYW1lLW9wZW4=": 2, "n": 12345678, "m": 123456789, "ok": [true, null],
+            "deep": [{"x": "to sesame%2Dopen it"}],
+        });
+        mask.mask_value(&mut value);
+        assert_eq!(
+            value,
+            json!({
+                "***": 2, "*** (2)": 1, "n": "***", "m": 123456789, "ok": [true, null],
+                "deep": [{"x": "to *** it"}],
+            })
+        );
+    }
+
+    #[test]
+    fn a_text_that_is_made_to_be_hard_is_masked_whole_and_soon() {
+        let secret = "a".repeat(64 * 1024);
+        let mask = mask(&[&secret]);
+        let text = "a".repeat(1024 * 1024);
+        assert_eq!(masked(&mask, &text), MASK);
+    }
+
+    /// Not a measurement, but a bound that only something worse than linear breaks.
+    #[test]
+    fn large_texts_are_no_trouble() {
+        let secrets: Vec<String> = (0..8).map(|i| format!("secret-value-number-{i}")).collect();
+        let mask = Mask::of(secrets.iter().map(String::as_str)).unwrap();
+        let text = "lorem ipsum dolor sit amet %20 consectetur \\n ".repeat(20_000);
+        let started = std::time::Instant::now();
+        assert_eq!(mask.masked(&text), None);
+        assert!(started.elapsed().as_secs() < 20);
+    }
+
+    proptest! {
+        #[test]
+        fn no_form_of_a_secret_survives(
+            secret in "[ -~äß€😀\n\t]{6,40}",
+            around in "[A-Z ]{0,5}",
+        ) {
+            let mask = mask(&[&secret]);
+            for form in travelling(&secret) {
+                let text = format!("<{around}{form}{around}>");
+                let shown = masked(&mask, &text);
+                prop_assert!(!shown.contains(&form), "{form:?} in {text:?} shows as {shown:?}");
+                prop_assert!(shown.len() <= text.len().max(around.len() * 2 + 5));
+                prop_assert!(shown.starts_with('<') && shown.ends_with('>'), "{shown:?}");
+            }
+        }
+
+        #[test]
+        fn no_base64_of_a_larger_text_holds_a_secret(
+            before in proptest::collection::vec(any::<u8>(), 0..20),
+            secret in "[ -~]{8,40}",
+            after in proptest::collection::vec(any::<u8>(), 0..20),
+        ) {
+            let mask = mask(&[&secret]);
+            let whole = [&before, secret.as_bytes(), &after].concat();
+            for text in [STANDARD.encode(&whole), STANDARD_NO_PAD.encode(&whole), URL_SAFE_NO_PAD.encode(&whole)] {
+                let shown = masked(&mask, &text);
+                prop_assert!(shown.contains(MASK), "{text}");
+                // What is left is what stood around it, to less than a character.
+                let left = shown.len() - MASK.len();
+                prop_assert!(left <= (before.len() + after.len()) * 4 / 3 + 5, "{text} as {shown}");
+            }
+        }
+
+        #[test]
+        fn texts_without_secrets_stay(text in "\\PC{0,200}") {
+            let mask = mask(&["a secret that is nowhere"]);
+            prop_assert_eq!(mask.masked(&text), None);
+        }
+    }
+}
