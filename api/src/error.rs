@@ -8,14 +8,14 @@ use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
 use toolroom_domain::{
-    ErrorCategory, ErrorCode, JobId, Refusal, Violation, api_key, job, port::PortError, tool,
-    workspace,
+    ErrorCategory, ErrorCode, JobId, Refusal, Violation, api_key, job, port::PortError, secret,
+    tool, workspace,
 };
 use toolroom_eventlog::{
     CommandError,
     database::{Fault, classify},
     position::{ParsePositionError, StaleEpoch},
-    vault,
+    vault::{self, RotationError},
 };
 use toolroom_projections::{RebuildError, RetryError};
 
@@ -291,6 +291,12 @@ impl Absence for workspace::Error {
     }
 }
 
+impl Absence for secret::Error {
+    fn absent() -> Self {
+        Self::Unknown
+    }
+}
+
 impl Absence for api_key::Error {
     fn absent() -> Self {
         Self::Unknown
@@ -358,6 +364,15 @@ impl From<vault::Error> for ApiError {
         match error {
             vault::Error::Database(error) => error.into(),
             other => Self::internal(other),
+        }
+    }
+}
+
+impl From<RotationError> for ApiError {
+    fn from(error: RotationError) -> Self {
+        match error {
+            RotationError::Database(error) => error.into(),
+            other => Self::new(ErrorCode::Conflict, other.to_string()),
         }
     }
 }

@@ -64,6 +64,7 @@ operations! {
         Workspaces = "workspaces",
         Members = "members",
         ApiKeys = "apiKeys",
+        Secrets = "secrets",
         Projections = "projections",
         DeadLetters = "deadLetters",
     }
@@ -89,6 +90,10 @@ operations! {
         RemoveMember = "removeMember",
         CreateApiKey = "createApiKey",
         RevokeApiKey = "revokeApiKey",
+        CreateSecret = "createSecret",
+        ReplaceSecret = "replaceSecret",
+        DeleteSecret = "deleteSecret",
+        RotateMasterKey = "rotateMasterKey",
         RetryDeadLetter = "retryDeadLetter",
         RebuildProjection = "rebuildProjection",
     }
@@ -167,6 +172,8 @@ enum Audience {
 const READERS: Audience = Audience::Roles(&Role::ALL);
 const AUDITORS: Audience = Audience::Roles(&[Role::Owner, Role::Admin, Role::Auditor]);
 const MEMBERS: Audience = Audience::Roles(&[Role::Owner, Role::Admin, Role::Member]);
+const MEMBERS_AND_AUDITORS: Audience =
+    Audience::Roles(&[Role::Owner, Role::Admin, Role::Member, Role::Auditor]);
 const ADMINS: Audience = Audience::Roles(&[Role::Owner, Role::Admin]);
 const OWNERS: Audience = Audience::Roles(&[Role::Owner]);
 
@@ -209,6 +216,10 @@ fn audience(operation: Operation) -> Audience {
         | O::RerunJob
         | O::Members => MEMBERS,
 
+        // Whoever writes definitions must know which names there are; whoever audits, which are
+        // used. No role reads a value.
+        O::Secrets => MEMBERS_AND_AUDITORS,
+
         // A key outlives its maker's membership, so keys are made by those who look after members.
         O::UpdateWorkspace
         | O::InviteMember
@@ -216,7 +227,11 @@ fn audience(operation: Operation) -> Audience {
         | O::RemoveMember
         | O::ApiKeys
         | O::CreateApiKey
-        | O::RevokeApiKey => ADMINS,
+        | O::RevokeApiKey
+        // A secret belongs to the workspace: whoever replaces it decides for all who use it.
+        | O::CreateSecret
+        | O::ReplaceSecret
+        | O::DeleteSecret => ADMINS,
 
         O::DeleteWorkspace => OWNERS,
 
@@ -225,7 +240,8 @@ fn audience(operation: Operation) -> Audience {
         | O::Projections
         | O::DeadLetters
         | O::RetryDeadLetter
-        | O::RebuildProjection => Audience::Operators,
+        | O::RebuildProjection
+        | O::RotateMasterKey => Audience::Operators,
     }
 }
 

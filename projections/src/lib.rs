@@ -23,6 +23,7 @@ mod reader;
 mod rebuild;
 mod request;
 mod runner;
+pub mod secrets;
 pub mod stats;
 pub mod usage;
 pub mod workspaces;
@@ -45,5 +46,6 @@ pub fn all() -> Vec<Arc<dyn Projection>> {
         Arc::new(members::Members),
         Arc::new(api_keys::ApiKeys),
         Arc::new(usage::Usage),
+        Arc::new(secrets::Secrets),
     ]
 }

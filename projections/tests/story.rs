@@ -16,6 +16,8 @@ mod people;
 mod poison;
 #[path = "story/rebuild.rs"]
 mod rebuild;
+#[path = "story/secrets.rs"]
+mod secrets;
 #[path = "story/stats.rs"]
 mod stats;
 #[path = "story/support.rs"]

@@ -9,6 +9,7 @@ mod job;
 mod limits;
 mod member;
 mod scalar;
+mod secret;
 mod stats;
 mod system;
 mod tool;
@@ -48,6 +49,7 @@ pub struct Query(
     workspace::WorkspaceQuery,
     member::MemberQuery,
     api_key::ApiKeyQuery,
+    secret::SecretQuery,
 );
 
 /// What can be done. Every mutation takes `commandId`: repeated with the same input it returns the
@@ -59,6 +61,7 @@ pub struct Mutation(
     workspace::WorkspaceMutation,
     member::MemberMutation,
     api_key::ApiKeyMutation,
+    secret::SecretMutation,
     system::SystemMutation,
 );
 

@@ -2,6 +2,7 @@
 
 use async_graphql::{Context, Enum, ID, Object, SimpleObject};
 use serde_json::Value;
+use toolroom_eventlog::vault::Rotation;
 use toolroom_projections::{DeadLetter as Letter, ProjectionState as State, ProjectionStatus};
 
 use super::{
@@ -25,6 +26,17 @@ pub struct KeyRotation {
     finished_at: Option<DateTime>,
 }
 
+impl From<Rotation> for KeyRotation {
+    fn from(rotation: Rotation) -> Self {
+        Self {
+            total: saturated(rotation.total),
+            done: saturated(rotation.done),
+            started_at: rotation.started_at.into(),
+            finished_at: rotation.finished_at.map(DateTime::from),
+        }
+    }
+}
+
 /// Whether the server works.
 #[derive(SimpleObject)]
 pub struct Health {
@@ -38,7 +50,7 @@ pub struct Health {
     dependencies: Value,
     /// A few figures; Prometheus is told all of them at `/metrics`.
     metrics: Value,
-    /// How far the exchange of the master key is, while there is one.
+    /// How far the newest exchange of the master key is, for whoever runs the server.
     key_rotation: Option<KeyRotation>,
 }
 
@@ -131,7 +143,9 @@ impl SystemQuery {
             version: state.options.version.clone(),
             dependencies: report.dependencies,
             metrics: report.metrics,
-            key_rotation: None,
+            key_rotation: operations::key_rotation(state, request(ctx)?)
+                .await
+                .map(KeyRotation::from),
         })
     }
 
@@ -187,6 +201,19 @@ impl SystemMutation {
         let command = sender.command(command_id.as_deref(), "retryDeadLetter", &number)?;
         let letter = operations::retry_dead_letter(state, &command, number).await?;
         Ok(dead_letter(state.epoch().await?, letter))
+    }
+
+    /// Begin to wrap all keys and secrets by the next master key, and return at once; `keyRotation`
+    /// of `health` tells how far it is. Asked again while it is under way, it goes on.
+    async fn rotate_master_key(
+        &self,
+        ctx: &Context<'_>,
+        command_id: Option<String>,
+    ) -> Result<KeyRotation, ApiError> {
+        let (state, sender) = (app(ctx), request(ctx)?);
+        let command = sender.command(command_id.as_deref(), "rotateMasterKey", &())?;
+        let rotation = operations::rotate_master_key(state, &command).await?;
+        Ok(rotation.into())
     }
 
     /// Fill a projection's tables anew while the old ones serve. Asked again while that is under

@@ -5,6 +5,7 @@ mod failure;
 mod paging;
 pub(crate) mod probes;
 mod routes;
+mod secrets;
 mod session;
 mod tool_manager;
 mod workspaces;
@@ -18,7 +19,8 @@ use routes::Routes;
 
 fn all() -> Routes {
     let routes = tool_manager::routes(Routes::default());
-    session::routes(api_keys::routes(workspaces::routes(routes)))
+    let routes = api_keys::routes(workspaces::routes(routes));
+    session::routes(secrets::routes(routes))
 }
 
 /// Every contract's routes.

@@ -15,6 +15,7 @@ pub mod members;
 pub mod operations;
 pub(crate) mod past;
 pub mod quota;
+pub mod secrets;
 pub(crate) mod sender;
 pub mod settle;
 pub mod tools;

@@ -1,7 +1,8 @@
 //! What operators look at and do: health, the log's head, projections, dead letters.
 
 use serde_json::{Value, json};
-use toolroom_eventlog::{CommandContext, LogHead};
+use toolroom_domain::access::Caller;
+use toolroom_eventlog::{CommandContext, LogHead, vault::Rotation};
 use toolroom_projections::{DeadLetter, Page, PageRequest, ProjectionStatus};
 
 use super::health::{self, Condition, Health};
@@ -127,4 +128,34 @@ pub async fn retry_dead_letter(
     retried
         .await
         .map_err(|error| ApiError::of_command(error, ApiError::from))
+}
+
+/// Begins a rotation of the master key and returns at once; one that is under way goes on. Repeated,
+/// it tells the rotation as it was when it began.
+///
+/// # Errors
+/// When there is no next key to rotate to, or the command's id was used for another request.
+pub async fn rotate_master_key(
+    state: &AppState,
+    command: &CommandContext,
+) -> Result<Rotation, ApiError> {
+    let vault = &state.log.vault;
+    let begin = async |receipt| vault.begin_rotation(receipt).await;
+    let begun = state.log.bus.once(command, "master_key", "current", begin);
+    begun
+        .await
+        .map_err(|error| ApiError::of_command(error, ApiError::from))
+}
+
+/// How far the newest rotation of the master key is; none if there never was one, and for whoever
+/// does not run the server.
+pub async fn key_rotation(state: &AppState, ctx: &RequestContext) -> Option<Rotation> {
+    if ctx.caller != Caller::Operator {
+        return None;
+    }
+    // Health is told also where the database is away.
+    state.log.vault.rotation().await.unwrap_or_else(|error| {
+        tracing::debug!(%error, "the rotation of the master key cannot be read");
+        None
+    })
 }

@@ -24,6 +24,9 @@ pub const MEMBERS: &str = "members";
 /// The follower that keeps the list of API keys.
 pub const API_KEYS: &str = "api_keys";
 
+/// The follower that keeps the list of secrets.
+pub const SECRETS: &str = "secrets";
+
 /// A moment as read models keep it, to the microsecond: what a command answers is what a read then
 /// finds.
 pub(super) fn as_kept(time: Timestamp) -> Timestamp {

@@ -42,7 +42,7 @@ pub struct AuditRow {
 }
 
 impl AuditRow {
-    fn read(row: &PgRow) -> Result<Self, sqlx::Error> {
+    pub(crate) fn read(row: &PgRow) -> Result<Self, sqlx::Error> {
         let previous: Option<Vec<u8>> = row.try_get("previous_hash")?;
         Ok(Self {
             event: RecordedEvent::from_row(row)?,
@@ -97,6 +97,16 @@ fn push_filter(sql: &mut Statement, workspace: WorkspaceId, filter: &AuditFilter
     }
 }
 
+/// After the common table expression `found`, whose column `position` says which: these events, by
+/// position in the direction that is given as ` desc` or nothing.
+pub(crate) fn push_found(sql: &mut Statement, direction: &'static str) {
+    sql.push(COLUMNS)
+        .push("array(select position from found)")
+        .push(EACH_WITH_ITS_OWN);
+    sql.push("where l.position in (select position from found) order by l.position");
+    sql.push(direction);
+}
+
 /// The events of a workspace by position.
 ///
 /// # Errors
@@ -122,11 +132,7 @@ pub async fn list(
             .push(direction)
             .push(" limit ");
         sql.push_bind(query.page.limit() + 1).push(")");
-        sql.push(COLUMNS)
-            .push("array(select position from found)")
-            .push(EACH_WITH_ITS_OWN);
-        sql.push("where l.position in (select position from found) order by l.position");
-        sql.push(direction);
+        push_found(&mut sql, direction);
         sql
     };
     let count = || {

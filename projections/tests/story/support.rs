@@ -413,6 +413,8 @@ impl App {
             "members",
             "api_keys",
             "usage",
+            "secrets",
+            "secret_uses",
         ] {
             let sql =
                 format!("select row(t.*)::text as line from projections.{table} t order by line");

@@ -4,5 +4,6 @@ mod object;
 mod query;
 mod subscription;
 
+pub(super) use object::{AuditConnectionName, AuditEvent, events};
 pub use query::AuditQuery;
 pub use subscription::AuditSubscription;

@@ -6,12 +6,16 @@ use async_graphql::{Context, ID, InputObject, Object, OutputType, connection::Co
 use serde::Serialize;
 use serde_json::Value;
 use toolroom_eventlog::{Metadata, RecordedEvent};
-use toolroom_projections::audit as read_model;
+use toolroom_projections::{
+    Page,
+    audit::{self as read_model, AuditRow},
+};
 
 use crate::{
     error::ApiError,
     graphql::{
         app,
+        connection::{Listed, Scope},
         scalar::{DateTime, Position},
         tool::object::int,
     },
@@ -185,6 +189,27 @@ impl AuditEvent {
     async fn payload(&self, ctx: &Context<'_>) -> Result<Value, ApiError> {
         audit::payload(app(ctx), &self.event).await
     }
+}
+
+/// The connection of a page of events.
+///
+/// # Errors
+/// When what was recorded beside one of them cannot be read.
+pub(in crate::graphql) fn events(
+    scope: &Scope,
+    page: Page<AuditRow>,
+) -> Result<Listed<AuditEvent, AuditConnectionName>, ApiError> {
+    let rows = page
+        .rows
+        .into_iter()
+        .map(|row| AuditEvent::try_new(Arc::new(row.event), Some(row.previous_hash)));
+    let page = Page {
+        rows: rows.collect::<Result<Vec<_>, _>>()?,
+        has_next: page.has_next,
+        has_previous: page.has_previous,
+        total_count: page.total_count,
+    };
+    Ok(scope.connection(page, |row| row.event.position.to_string(), |row| row))
 }
 
 /// Bytes as hexadecimal digits.

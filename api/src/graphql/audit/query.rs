@@ -3,12 +3,9 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, Enum, Object, SimpleObject};
-use toolroom_projections::{
-    Page,
-    audit::{self as read_model, AuditQuery as Listing},
-};
+use toolroom_projections::audit::{self as read_model, AuditQuery as Listing};
 
-use super::object::{AuditConnectionName, AuditEvent, AuditFilter, hex};
+use super::object::{AuditConnectionName, AuditEvent, AuditFilter, events, hex};
 use crate::{
     error::ApiError,
     graphql::{
@@ -69,17 +66,7 @@ impl AuditQuery {
             order,
         };
         let page = audit::list(app(ctx), request(ctx)?, &listing).await?;
-        let rows = page
-            .rows
-            .into_iter()
-            .map(|row| AuditEvent::try_new(Arc::new(row.event), Some(row.previous_hash)));
-        let page = Page {
-            rows: rows.collect::<Result<Vec<_>, _>>()?,
-            has_next: page.has_next,
-            has_previous: page.has_previous,
-            total_count: page.total_count,
-        };
-        Ok(scope.connection(page, |row| row.event.position.to_string(), |row| row))
+        events(&scope, page)
     }
 
     /// One event by its place in the log.
