@@ -48,7 +48,7 @@ impl Findings {
 /// When nothing can be printed.
 pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let mut findings = Findings::default();
-    machine::look(config, &mut findings);
+    machine::look(config, &mut findings).await;
     match Access::open(config, Missing::Refuse).await {
         Ok(access) => {
             database::look(config, &access, &mut findings).await;

@@ -3,6 +3,7 @@
 
 mod direct;
 mod expiry;
+mod rotate;
 
 use std::process::ExitCode;
 
@@ -42,6 +43,9 @@ enum Command {
         #[arg(value_name = "ID")]
         id: ApiKeyId,
     },
+    /// Have all keys and secrets wrapped by the next master key, and tell how far that is until it is
+    /// done. For operators. Interrupted, it goes on without being watched.
+    RotateMaster,
 }
 
 #[derive(clap::Args, Debug)]
@@ -127,6 +131,7 @@ pub async fn run(config: &Config, arguments: Arguments) -> anyhow::Result<ExitCo
             tell(&created, remote.json)?;
         }
         Command::List => list(&client()?, remote.json).await?,
+        Command::RotateMaster => rotate::run(&client()?, remote.json).await?,
         Command::Revoke { id } => revoke(&client()?, id, remote.json).await?,
     }
     Ok(ExitCode::SUCCESS)

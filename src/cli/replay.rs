@@ -92,7 +92,7 @@ async fn print(
     pool: &PgPool,
     out: &mut impl Write,
 ) -> anyhow::Result<u64> {
-    let vault = match (arguments.sealed, master_key::find(&config.master_key)?) {
+    let vault = match (arguments.sealed, master_key::known(config).await?) {
         (true, _) => None,
         (false, Some(key)) => Some(Vault::new(pool.clone(), key)),
         (false, None) => bail!(

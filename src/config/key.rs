@@ -32,6 +32,10 @@ keys! {
     PG_BIN = "pg_bin", ["TOOLROOM_PG_BIN"];
     MASTER_KEY = "master_key", ["TOOLROOM_MASTER_KEY"], secret;
     MASTER_KEY_FILE = "master_key_file", ["TOOLROOM_MASTER_KEY_FILE"];
+    MASTER_KEY_COMMAND = "master_key_command", ["TOOLROOM_MASTER_KEY_COMMAND"];
+    NEXT_MASTER_KEY = "next_master_key", ["TOOLROOM_NEXT_MASTER_KEY"], secret;
+    NEXT_MASTER_KEY_FILE = "next_master_key_file", ["TOOLROOM_NEXT_MASTER_KEY_FILE"];
+    NEXT_MASTER_KEY_COMMAND = "next_master_key_command", ["TOOLROOM_NEXT_MASTER_KEY_COMMAND"];
     NODE = "node", ["TOOLROOM_NODE"];
     EGRESS_ALLOW = "egress.allow", ["TOOLROOM_EGRESS_ALLOW"];
     ENV_SECRETS = "env_secrets", ["TOOLROOM_ENV_SECRETS"];

@@ -7,6 +7,7 @@ mod edge;
 mod key;
 mod layers;
 mod mail;
+mod master_key;
 mod value;
 
 use std::fmt;
@@ -22,6 +23,7 @@ pub use self::{
     edge::Edge,
     key::{API_KEY_VARIABLE, DATA_DIR, Key, LISTEN, PUBLIC_URL, SERVER_VARIABLE},
     layers::{Faults, Shown, Sources},
+    master_key::{CommandLine, MasterKeySource},
     value::LogFormat,
 };
 use self::{
@@ -75,15 +77,6 @@ impl fmt::Debug for SecretText {
     }
 }
 
-/// Where the master key is.
-#[derive(Clone, Debug)]
-pub enum MasterKeySource {
-    /// In the configuration.
-    Text(SecretText),
-    /// In a file, which the first start makes.
-    File(PathBuf),
-}
-
 /// Bounds on what a request may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -132,6 +125,8 @@ pub struct Config {
     pub pg_bin: Option<PathBuf>,
     /// The key that wraps all others.
     pub master_key: MasterKeySource,
+    /// The one that shall follow it, once somebody asks for that.
+    pub next_master_key: Option<MasterKeySource>,
     /// This node's name: unique among the nodes of a database.
     pub node: String,
     /// What tools may reach beyond public addresses.
@@ -232,20 +227,7 @@ impl Config {
         let database_connections =
             whole::<2, 500>(layers, &key::DATABASE_CONNECTIONS, DEFAULT_CONNECTIONS);
         let pg_bin = layers.optional(&key::PG_BIN);
-        let master_key: Option<SecretText> =
-            layers.optional_of(&key::MASTER_KEY, "32 bytes in base64");
-        let beside_data = data_dir.join("master.key");
-        let master_key = match master_key {
-            None => MasterKeySource::File(layers.required(&key::MASTER_KEY_FILE, beside_data)),
-            Some(text) => {
-                if layers.optional::<PathBuf>(&key::MASTER_KEY_FILE).is_some() {
-                    layers.fault(
-                        "`master_key` and `master_key_file` are both set: remove one".to_owned(),
-                    );
-                }
-                MasterKeySource::Text(text)
-            }
-        };
+        let (master_key, next_master_key) = master_key::take(layers, &data_dir);
         let exposed = !listen.iter().all(|address| address.ip().is_loopback());
         let auth = Auth::take(layers, exposed, database_url.is_some());
         Self {
@@ -255,6 +237,7 @@ impl Config {
             database_connections: u32::try_from(database_connections).unwrap_or(u32::MAX),
             pg_bin,
             master_key,
+            next_master_key,
             data_dir,
             node: layers.required(&key::NODE, default_node(database_url.is_some())),
             database_url,

@@ -126,6 +126,52 @@ fn secrets_show_neither_in_prints_nor_in_faults_nor_in_debug() {
 }
 
 #[test]
+fn a_master_key_comes_from_one_place_and_the_next_one_from_another() {
+    let file_of = |path: &str| match path {
+        "" => None,
+        path => Some(std::path::PathBuf::from(path)),
+    };
+    let path = |source: &MasterKeySource| match source {
+        MasterKeySource::File(path) => Some(path.clone()),
+        _ => None,
+    };
+    let (config, _) = Config::load(environment(&[])).unwrap();
+    assert_eq!(
+        path(&config.master_key),
+        file_of("toolroom-data/master.key")
+    );
+    let next = config.next_master_key.as_ref().and_then(path);
+    assert_eq!(next, file_of("toolroom-data/master.key.next"));
+
+    let (_folder, sources) = file("master_key_command = [\"fetch\", \"a b\"]");
+    let (config, _) = Config::load(sources).unwrap();
+    assert!(config.next_master_key.is_none());
+    let command = ("TOOLROOM_MASTER_KEY_COMMAND", "fetch 'a b'");
+    let (same, _) = Config::load(environment(&[command])).unwrap();
+    for config in [config, same] {
+        let MasterKeySource::Command(command) = &config.master_key else {
+            panic!("{:?}", config.master_key);
+        };
+        assert_eq!(
+            (command.program.as_str(), &*command.arguments),
+            ("fetch", &["a b".to_owned()][..])
+        );
+    }
+    for (variable, other) in [
+        ("TOOLROOM_MASTER_KEY", "TOOLROOM_MASTER_KEY_COMMAND"),
+        ("TOOLROOM_MASTER_KEY_FILE", "TOOLROOM_MASTER_KEY"),
+        (
+            "TOOLROOM_NEXT_MASTER_KEY_FILE",
+            "TOOLROOM_NEXT_MASTER_KEY_COMMAND",
+        ),
+    ] {
+        let told = faults(environment(&[(variable, "x"), (other, "y")]));
+        assert!(told.contains("are both set: remove one"), "{told}");
+    }
+    assert!(faults(environment(&[("TOOLROOM_MASTER_KEY_COMMAND", "a 'b")])).contains("expected"));
+}
+
+#[test]
 fn a_mail_server_is_named_whole_and_its_password_never_shown() {
     let url = ("TOOLROOM_SMTP_URL", "smtps://jane:hunter2@mail.example");
     let from = ("TOOLROOM_SMTP_FROM", "toolroom@example.com");

@@ -16,7 +16,7 @@ use toolroom_eventlog::{
     database::{Fault, classify},
     log::{self, Options},
     recovery::{self, Outcome},
-    vault::MasterKey,
+    vault::KeyRing,
 };
 use toolroom_projections::queue::Queue;
 use toolroom_worker::{
@@ -180,8 +180,8 @@ fn executor(config: &Config, log: &EventLog) -> anyhow::Result<Executor> {
     Executor::try_new(options).context("the executor cannot be started")
 }
 
-/// Migrates, takes up a log that was moved here, and finds the master key.
-async fn prepare(config: &Config, database: &Database) -> anyhow::Result<MasterKey> {
+/// Migrates, takes up a log that was moved here, and finds the master keys.
+async fn prepare(config: &Config, database: &Database) -> anyhow::Result<KeyRing> {
     let owner = loop {
         match database.owner_pool().await {
             Ok(pool) => break pool,
@@ -201,7 +201,7 @@ async fn prepare(config: &Config, database: &Database) -> anyhow::Result<MasterK
             "the log came from another cluster and goes on here, in a new epoch"
         );
     }
-    let master = master_key::find_or_make(&config.master_key, &owner).await?;
+    let master = master_key::find_or_make(config, &owner).await?;
     owner.close().await;
     Ok(master)
 }

@@ -358,7 +358,7 @@ async fn vault(config: &Config, pool: &PgPool, findings: &mut Findings) -> Resul
     if !master_key::is_in_use(pool).await? {
         return Ok(());
     }
-    match master_key::find(&config.master_key) {
+    match master_key::known(config).await {
         Ok(Some(key)) => match Vault::new(pool.clone(), key).digest_key().await {
             Ok(_) => findings.good("vault", "opens with the master key"),
             Err(error) => findings.fault(

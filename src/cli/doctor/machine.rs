@@ -18,7 +18,7 @@ const DISK_NEEDED_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 
 const GIB: u64 = 1024 * 1024 * 1024;
 
-pub(super) fn look(config: &Config, findings: &mut Findings) {
+pub(super) async fn look(config: &Config, findings: &mut Findings) {
     findings.good("configuration", "read; `toolroom config print` shows it");
     listen(config, findings);
     tls(config, findings);
@@ -33,7 +33,7 @@ pub(super) fn look(config: &Config, findings: &mut Findings) {
         }
         disk(&config.data_dir, findings);
     }
-    key(config, findings);
+    key(config, findings).await;
 }
 
 fn tls(config: &Config, findings: &mut Findings) {
@@ -110,12 +110,13 @@ fn disk(folder: &Path, findings: &mut Findings) {
     }
 }
 
-fn key(config: &Config, findings: &mut Findings) {
+async fn key(config: &Config, findings: &mut Findings) {
     let from = match &config.master_key {
         MasterKeySource::Text(_) => "in the configuration".to_owned(),
         MasterKeySource::File(path) => path.display().to_string(),
+        MasterKeySource::Command(command) => format!("printed by `{}`", command.program),
     };
-    match master_key::find(&config.master_key) {
+    match master_key::find(&config.master_key).await {
         Ok(Some(_)) => findings.good("master key", from),
         // Whether that is a fault the database knows.
         Ok(None) => findings.good("master key", format_args!("none yet at {from}")),

@@ -42,7 +42,7 @@ async fn on(
 ) -> anyhow::Result<CreatedApiKey> {
     let owner = access.pool().await?;
     toolroom_eventlog::migrate(&owner).await?;
-    let master = master_key::find_or_make(&config.master_key, &owner).await?;
+    let master = master_key::find_or_make(config, &owner).await?;
     owner.close().await;
     let shutdown = CancellationToken::new();
     let alone = Options {
