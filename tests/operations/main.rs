@@ -5,5 +5,6 @@ mod bench;
 mod commands;
 mod remote;
 mod roles;
+mod rotation;
 mod serving;
 mod support;

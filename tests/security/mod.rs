@@ -3,5 +3,6 @@
 mod forged;
 mod provider;
 mod refused;
+mod secrets;
 mod tenants;
 mod walk;

@@ -14,7 +14,10 @@ use toolroom_eventlog::testing::TestDatabase;
 use super::PATIENCE;
 
 /// Lines of the server's output that are shown when a test fails.
-const KEPT_LINES: usize = 40;
+const SHOWN_LINES: usize = 40;
+
+/// Lines of it that are kept: more than any test has a server write.
+const KEPT_LINES: usize = 100_000;
 
 /// A server process. Killed when dropped.
 pub struct App {
@@ -156,6 +159,13 @@ impl App {
     /// The last lines that the server wrote.
     pub fn output(&self) -> String {
         let lines = self.output.lock().unwrap();
+        let before = lines.len().saturating_sub(SHOWN_LINES);
+        Vec::from_iter(lines.iter().skip(before).map(String::as_str)).join("\n")
+    }
+
+    /// All lines that the server wrote.
+    pub fn all_output(&self) -> String {
+        let lines = self.output.lock().unwrap();
         Vec::from_iter(lines.iter().map(String::as_str)).join("\n")
     }
 
@@ -163,7 +173,7 @@ impl App {
     pub async fn said(&self, text: &str) {
         loop {
             let heard = self.heard.notified();
-            if self.output().contains(text) {
+            if self.all_output().contains(text) {
                 return;
             }
             let more = tokio::time::timeout(PATIENCE, heard).await;
@@ -190,9 +200,9 @@ impl App {
         let answer = self.graphql(query, variables).await;
         assert!(
             answer.body.get("errors").is_none(),
-            "{}\n{:#?}",
+            "{}\n{}",
             answer.body,
-            self.output.lock().unwrap()
+            self.output()
         );
         answer.body["data"].clone()
     }

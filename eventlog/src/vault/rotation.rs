@@ -137,10 +137,9 @@ impl Vault {
         &self,
         receipt: Option<Receipt>,
     ) -> Result<Rotation, RotationError> {
-        let under_way = self.rotation().await?.filter(|r| r.finished_at.is_none());
-        let next = match &under_way {
-            Some(_) => None,
-            None => Some(self.next_key().await?),
+        let next = match self.rotation().await? {
+            Some(newest) if newest.finished_at.is_none() => None,
+            newest => Some(self.next_key(newest.as_ref()).await?),
         };
         let mut tx = self.pool.begin().await?;
         sqlx::query("lock table master_key_rotations in share row exclusive mode")
@@ -171,9 +170,14 @@ impl Vault {
         Ok(rotation)
     }
 
-    async fn next_key(&self) -> Result<MasterKey, RotationError> {
-        let next = self.ring.source().next_or_new().await;
-        let next = next.map_err(RotationError::NoKey)?;
+    async fn next_key(&self, newest: Option<&Rotation>) -> Result<MasterKey, RotationError> {
+        let source = self.ring.source();
+        let mut next = source.next_or_new().await.map_err(RotationError::NoKey)?;
+        if let Some(newest) = newest.filter(|newest| newest.to_key == next.id()) {
+            // The source has not gone over yet to the key that the last rotation led to.
+            self.adopt(newest).await.map_err(RotationError::NoKey)?;
+            next = source.next_or_new().await.map_err(RotationError::NoKey)?;
+        }
         self.ring.reload().await.map_err(RotationError::NoKey)?;
         if self.ring.active().id() == next.id() {
             return Err(RotationError::SameKey);
