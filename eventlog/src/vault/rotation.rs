@@ -13,7 +13,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTimestamp;
 use serde::{Deserialize, Serialize};
-use sqlx::{PgConnection, Row as _, postgres::PgRow};
+use sqlx::{PgConnection, PgPool, Row as _, postgres::PgRow};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -60,6 +60,15 @@ pub struct Rotation {
 }
 
 impl Rotation {
+    /// The newest rotation in a database, if there ever was one.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn newest(pool: &PgPool) -> Result<Option<Self>, sqlx::Error> {
+        let row = sqlx::query(NEWEST).fetch_optional(pool).await?;
+        row.as_ref().map(Self::read).transpose()
+    }
+
     fn read(row: &PgRow) -> Result<Self, sqlx::Error> {
         let finished: Option<SqlTimestamp> = row.try_get("finished_at")?;
         Ok(Self {
@@ -111,8 +120,7 @@ impl Vault {
     /// # Errors
     /// When the database does not answer.
     pub async fn rotation(&self) -> Result<Option<Rotation>, sqlx::Error> {
-        let row = sqlx::query(NEWEST).fetch_optional(&self.pool).await?;
-        row.as_ref().map(Rotation::read).transpose()
+        Rotation::newest(&self.pool).await
     }
 
     /// Takes note of the newest rotation: which key is used follows from it.

@@ -5,6 +5,7 @@ use toolroom_eventlog::{
     Vault,
     database::{COMMITTER, PROJECTOR, READER, ROLES},
     rights,
+    vault::Rotation,
 };
 
 use super::Findings;
@@ -374,6 +375,26 @@ async fn vault(config: &Config, pool: &PgPool, findings: &mut Findings) -> Resul
         ),
         // Told already.
         Err(_) => {}
+    }
+    rotation(pool, findings).await
+}
+
+async fn rotation(pool: &PgPool, findings: &mut Findings) -> Result<(), sqlx::Error> {
+    let about = "rotation of the master key";
+    let Some(rotation) = Rotation::newest(pool).await? else {
+        return Ok(());
+    };
+    match (rotation.finished_at, rotation.problem) {
+        (None, Some(problem)) => findings.fault(
+            about,
+            problem,
+            "the running servers go on by themselves once that is mended",
+        ),
+        (None, None) => findings.good(
+            about,
+            format_args!("{} of {} wrapped", rotation.done, rotation.total),
+        ),
+        (Some(at), _) => findings.good(about, format_args!("ended {at}")),
     }
     Ok(())
 }

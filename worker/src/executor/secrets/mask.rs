@@ -238,6 +238,11 @@ fn widen(range: &mut Range<usize>, bytes: &[u8], form: &Form, is_whole: bool) {
     }
 }
 
+/// A place in a text. No text that is masked comes near 4 GiB.
+fn offset(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
 /// A text in which escapes are what they stand for.
 struct View {
     bytes: Zeroizing<Vec<u8>>,
@@ -253,20 +258,22 @@ impl View {
         };
         let mut at = 0;
         while at < text.len() {
-            let length = match text[at] == escape {
-                true => read(&text[at + 1..], &mut view.bytes).map(|length| length + 1),
-                false => None,
+            let plain = text[at..].iter().position(|byte| *byte == escape);
+            let run = at..plain.map_or(text.len(), |plain| at + plain);
+            view.bytes.extend_from_slice(&text[run.clone()]);
+            view.begins.extend(run.clone().map(offset));
+            at = run.end;
+            let Some(rest) = text.get(at + 1..) else {
+                break;
             };
-            let length = length.unwrap_or_else(|| {
-                view.bytes.push(text[at]);
-                1
+            let length = read(rest, &mut view.bytes).unwrap_or_else(|| {
+                view.bytes.push(escape);
+                0
             });
-            let begin = u32::try_from(at).unwrap_or(u32::MAX);
-            view.begins.resize(view.bytes.len(), begin);
-            at += length;
+            view.begins.resize(view.bytes.len(), offset(at));
+            at += 1 + length;
         }
-        view.begins
-            .push(u32::try_from(text.len()).unwrap_or(u32::MAX));
+        view.begins.push(offset(text.len()));
         view
     }
 

@@ -112,12 +112,14 @@ impl Secrets {
 
     fn masks(&self) -> &Masks {
         self.masks.get_or_init(|| {
-            let all = || self.values.iter().map(|value| value.as_str());
+            let values = || self.values.iter().map(|value| value.as_str());
             let is_long = |value: &&str| value.len() >= OUTPUT_MASK_BYTES;
-            Masks {
-                all: Mask::of(all()).map(Arc::new),
-                long: Mask::of(all().filter(is_long)).map(Arc::new),
-            }
+            let all = Mask::of(values()).map(Arc::new);
+            let long = match values().all(|value| is_long(&value)) {
+                true => all.clone(),
+                false => Mask::of(values().filter(is_long)).map(Arc::new),
+            };
+            Masks { all, long }
         })
     }
 
