@@ -209,7 +209,7 @@ async fn a_value_is_in_no_table_event_line_error_or_answer() {
     );
     note(&put.body);
     let echoed = run(&operator, "echo").await;
-    assert_eq!(echoed["status"], "SUCCEEDED", "{echoed}");
+    assert_eq!(echoed["status"], "COMPLETED", "{echoed}");
     assert_eq!(echoed["output"]["plain"], "you sent ***, did you?");
     assert_eq!(echoed["output"]["***"], "as a name");
     assert_eq!(echoed["output"]["deep"], json!([{"of": ["***"]}]));
@@ -393,7 +393,7 @@ async fn workspaces_share_names_and_nothing_else() {
     let mut which = BTreeSet::new();
     for tenant in &tenants {
         let told = run(tenant, "echo").await;
-        assert_eq!(told["status"], "SUCCEEDED", "{told}");
+        assert_eq!(told["status"], "COMPLETED", "{told}");
         which.insert(told["output"]["which"].to_string());
         let list = tenant.data(LIST, json!({})).await;
         assert_eq!(list["secrets"]["totalCount"], 1, "{list}");
@@ -409,7 +409,7 @@ async fn workspaces_share_names_and_nothing_else() {
     }
     assert_eq!(which.len(), 2, "each was shown its own");
     tenants[0].data(DELETE, json!({"n": "TOKEN"})).await;
-    assert_eq!(run(&tenants[1], "echo").await["status"], "SUCCEEDED");
+    assert_eq!(run(&tenants[1], "echo").await["status"], "COMPLETED");
     assert_eq!(run(&tenants[0], "echo").await["status"], "FAILED");
     let row = tenants[0]
         .send(Method::GET, "/api/v1/secrets/TOKEN", None)
@@ -426,7 +426,7 @@ async fn a_deleted_secret_fails_its_tools_by_name_and_comes_back_as_a_new_versio
         .data(CREATE, json!({"n": "TOKEN", "v": "sesame-open"}))
         .await;
     register(&operator, echo.tool("echo", "/", "TOKEN")).await;
-    assert_eq!(run(&operator, "echo").await["status"], "SUCCEEDED");
+    assert_eq!(run(&operator, "echo").await["status"], "COMPLETED");
     let deleted = operator.data(DELETE, json!({"n": "TOKEN"})).await;
     assert_eq!(deleted["deleteSecret"]["version"], 1);
     let again = operator.data(DELETE, json!({"n": "TOKEN"})).await;
@@ -449,7 +449,7 @@ async fn a_deleted_secret_fails_its_tools_by_name_and_comes_back_as_a_new_versio
         .data(CREATE, json!({"n": "TOKEN", "v": "sesame-close"}))
         .await;
     assert_eq!(back["createSecret"]["version"], 2);
-    assert_eq!(run(&operator, "echo").await["status"], "SUCCEEDED");
+    assert_eq!(run(&operator, "echo").await["status"], "COMPLETED");
     let taken = operator
         .graphql(CREATE, json!({"n": "TOKEN", "v": "x"}))
         .await;

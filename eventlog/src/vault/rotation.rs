@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use jiff_sqlx::Timestamp as SqlTimestamp;
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, PgPool, Row as _, postgres::PgRow};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -36,6 +37,9 @@ const SETTLED_AFTER_S: f64 = 3.0;
 /// How long the end of a rotation waits for those who write into the vault. Whoever comes after
 /// waits as long.
 const LOCK_TIMEOUT: &str = "2s";
+
+/// How long to wait before rows that did not open are tried again.
+const BROKEN_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Rows that do not open which are stepped over; with more of them there is another trouble.
 const BROKEN_ROWS: usize = 1_000;
@@ -255,6 +259,9 @@ impl Vault {
                 Err(error) => return Err(error),
             }
         }
+        if ids.is_empty() {
+            return Ok(());
+        }
         sqlx::query(
             "update vault v set wrapped_key = u.wrapped_key, master_key_id = $1
              from unnest($2::bigint[], $3::bytea[]) as u (id, wrapped_key)
@@ -362,7 +369,7 @@ async fn end_in_tx(
             "{} rows of the table `vault` do not open, the first of id {first}: they were changed, or wrapped by a key that is not known here; give that key, or delete them",
             broken.len()
         );
-        sqlx::query("update master_key_rotations set problem = $2 where id = $1")
+        sqlx::query("update master_key_rotations set problem = $2 where id = $1 and problem is distinct from $2")
             .bind(rotation.id)
             .bind(problem)
             .execute(tx)
@@ -397,12 +404,10 @@ async fn end_in_tx(
 /// Takes rotations forward until `shutdown`, whoever began them, and has the key source go over to
 /// the new key at their end.
 pub(crate) async fn run(vault: Vault, shutdown: CancellationToken) {
-    let mut broken = Vec::new();
-    let mut adopted = 0;
+    let mut watch = Watch::default();
     let mut complained = String::new();
     loop {
-        let went = advance(&vault, &mut broken, &mut adopted).await;
-        match went {
+        match watch.advance(&vault).await {
             Ok(Step::Went) if !shutdown.is_cancelled() => continue,
             Ok(_) => complained.clear(),
             Err(error) => {
@@ -413,8 +418,6 @@ pub(crate) async fn run(vault: Vault, shutdown: CancellationToken) {
                 }
             }
         }
-        // Whoever mends them need not restart anything.
-        broken.clear();
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = vault.rotate.notified() => {}
@@ -423,15 +426,41 @@ pub(crate) async fn run(vault: Vault, shutdown: CancellationToken) {
     }
 }
 
-async fn advance(vault: &Vault, broken: &mut Vec<i64>, adopted: &mut i64) -> Result<Step, Error> {
-    let step = vault.rotate_step(broken).await?;
-    if step == Step::Idle
-        && let Some(rotation) = vault.rotation().await?
-        && rotation.finished_at.is_some()
-        && rotation.id != *adopted
-    {
-        vault.adopt(&rotation).await?;
-        *adopted = rotation.id;
+/// What a node remembers between its looks.
+#[derive(Default)]
+struct Watch {
+    /// Rows that did not open.
+    broken: Vec<i64>,
+    /// When they are tried again: whoever mends them need not restart anything.
+    again_at: Option<Instant>,
+    /// The rotation whose key the source has gone over to.
+    adopted: i64,
+}
+
+impl Watch {
+    async fn advance(&mut self, vault: &Vault) -> Result<Step, Error> {
+        let Some(newest) = vault.look().await? else {
+            return Ok(Step::Idle);
+        };
+        if newest.finished_at.is_some() {
+            if newest.id != self.adopted {
+                vault.adopt(&newest).await?;
+                self.adopted = newest.id;
+            }
+            return Ok(Step::Idle);
+        }
+        if self.again_at.is_some_and(|at| at <= Instant::now()) {
+            self.broken.clear();
+            self.again_at = None;
+        }
+        let step = vault.rotate_step(&mut self.broken).await?;
+        if let (Some(first), None) = (self.broken.first(), self.again_at) {
+            tracing::error!(
+                row = first,
+                "rows of the table `vault` do not open; the rotation of the master key waits for them"
+            );
+            self.again_at = Some(Instant::now() + BROKEN_INTERVAL);
+        }
+        Ok(step)
     }
-    Ok(step)
 }
