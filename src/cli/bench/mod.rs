@@ -5,6 +5,7 @@
 
 mod append;
 mod auth;
+mod calls;
 mod depth;
 mod http;
 mod jobs;
@@ -48,6 +49,8 @@ enum Benchmark {
     Run(run::Arguments),
     /// Requests a second over HTTP, and how far the read models fall behind.
     Http(http::Arguments),
+    /// What the executor adds to a call to the outside, and what slow calls take.
+    Calls(calls::Arguments),
     /// Jobs a second in the background, beside Graphile Worker and pg-boss.
     Jobs(jobs::Arguments),
     /// What credentials and row-level security cost, beside local mode.
@@ -93,12 +96,13 @@ pub async fn run(config: &Config, arguments: Arguments) -> anyhow::Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-fn all() -> [Benchmark; 7] {
+fn all() -> [Benchmark; 8] {
     [
         Benchmark::Append(append::Arguments::default()),
         Benchmark::Depth(depth::Arguments::default()),
         Benchmark::Run(run::Arguments::default()),
         Benchmark::Http(http::Arguments::default()),
+        Benchmark::Calls(calls::Arguments::default()),
         Benchmark::Jobs(jobs::Arguments::default()),
         Benchmark::Auth(auth::Arguments::default()),
         Benchmark::ReadModels(read_models::Arguments::default()),
@@ -112,6 +116,7 @@ impl Bench<'_> {
             Benchmark::Depth(arguments) => depth::run(self, &arguments).await,
             Benchmark::Run(arguments) => run::run(self, &arguments).await,
             Benchmark::Http(arguments) => http::run(self, &arguments).await,
+            Benchmark::Calls(arguments) => calls::run(self, &arguments).await,
             Benchmark::Jobs(arguments) => jobs::run(self, &arguments).await,
             Benchmark::Auth(arguments) => auth::run(self, &arguments).await,
             Benchmark::ReadModels(arguments) => read_models::run(self, &arguments).await,
@@ -183,6 +188,7 @@ mod tests {
                 Benchmark::Depth(_) => "depth",
                 Benchmark::Run(_) => "run",
                 Benchmark::Http(_) => "http",
+                Benchmark::Calls(_) => "calls",
                 Benchmark::Jobs(_) => "jobs",
                 Benchmark::Auth(_) => "auth",
                 Benchmark::ReadModels(_) => "read-models",
