@@ -37,6 +37,35 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::InvalidRequest,
+        Self::InvalidToolRequirement,
+        Self::InsufficientApiSpecs,
+        Self::GenerationTimeout,
+        Self::AiServiceError,
+        Self::AiServiceRateLimited,
+        Self::JobNotFound,
+        Self::JobCancelled,
+        Self::JobAlreadyCompleted,
+        Self::RateLimitExceeded,
+        Self::ServiceUnavailable,
+        Self::InternalError,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::Conflict,
+        Self::IdempotencyConflict,
+        Self::ValidationFailed,
+        Self::PayloadTooLarge,
+        Self::QuotaExceeded,
+        Self::CircuitOpen,
+        Self::EgressDenied,
+        Self::ToolFailed,
+        Self::OutcomeUnknown,
+        Self::ResumeRequired,
+    ];
+
     /// The code as clients see it, such as `VALIDATION_FAILED`.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -20,6 +20,12 @@ pub const REMARK_CHARS: usize = 2_000;
 pub const TOOL_VERSIONS: u32 = 10_000;
 /// Characters of a client's command id.
 pub const COMMAND_ID_CHARS: usize = 128;
+/// How far a job's priority may lie from 0, either way: some dozens of ranks, and a number that says
+/// what it means beside others.
+pub const JOB_PRIORITY: i32 = 100;
+/// How far ahead a job may be put off, in hours: a year and a day. What lies further off is a slip in
+/// the date more often than a plan.
+pub const JOB_AHEAD_HOURS: i64 = 366 * 24;
 /// How often one job may be started: first run, retries and takeovers from dead nodes together.
 pub const JOB_ATTEMPTS: u32 = 100;
 /// How often a job whose node vanished is handed to another before it is given up: an input that

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Answering, App, native};
+use crate::support::{Answering, App, native, people::seconds};
 
 #[tokio::test]
 async fn a_submitted_job_is_run() {
@@ -37,8 +37,22 @@ async fn a_running_call_is_aborted_when_its_job_is_cancelled() {
 async fn a_job_due_later_waits() {
     let app = App::start().await;
     app.register(native("say", "echo")).await;
-    let submit = "mutation { submitJob(toolName: \"say\", input: {}, runAt: \"2999-01-01T00:00:00Z\") { id status } }";
-    let job = app.data(submit, json!({})).await;
+    let submit = "mutation($at: DateTime!, $priority: Int) {
+        submitJob(toolName: \"say\", input: {}, runAt: $at, priority: $priority) { id status } }";
+    let day = |n: i64| {
+        jiff::Timestamp::from_second(seconds(n * 86_400))
+            .unwrap()
+            .to_string()
+    };
+    let job = app
+        .data(submit, json!({"at": day(365), "priority": 100}))
+        .await;
+    for wrong in [
+        json!({"at": day(367)}),
+        json!({"at": day(1), "priority": 101}),
+    ] {
+        assert_eq!(app.refusal(submit, wrong).await, "VALIDATION_FAILED");
+    }
     assert_eq!(job["submitJob"]["status"], "PENDING");
     let other = app.submit("say", json!({})).await;
     app.ended(&other).await;

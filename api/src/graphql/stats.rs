@@ -7,7 +7,7 @@ use toolroom_projections::stats::query as read_model;
 use super::{app, connection::saturated, request, scalar::DateTime};
 use crate::{
     error::ApiError,
-    service::{settle, tools},
+    service::stats::{self, Wanted},
 };
 
 /// How long each bucket is. All begin at midnight UTC, or a full hour; weeks on Monday.
@@ -25,7 +25,7 @@ pub enum StatsPeriod {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "read_model::GroupBy")]
 pub enum StatsGroup {
-    /// The tool's type, such as `REST`.
+    /// The tool's type, such as `REST` or `SLACK`.
     Type,
     /// How they ended: `COMPLETED`, `FAILED` or `CANCELLED`.
     Status,
@@ -52,6 +52,8 @@ pub struct StatsBucket {
     failed: i32,
     /// Those that somebody ended.
     cancelled: i32,
+    /// How many milliseconds the measured runs took on average.
+    avg_ms: Option<f64>,
     /// Half of the measured runs took at most so many milliseconds.
     p50_ms: Option<f64>,
     /// 95 of 100 did.
@@ -66,7 +68,8 @@ pub struct StatsQuery;
 
 #[Object]
 impl StatsQuery {
-    /// How runs have gone, by time and then key; the oldest 1,000 buckets.
+    /// How runs have gone, by time and then key; the newest 1,000 buckets. Without `from`, those of a
+    /// week of hours, 92 days, 53 weeks or 66 months; `from` lies at most 1,000 periods back.
     async fn stats(
         &self,
         ctx: &Context<'_>,
@@ -77,24 +80,18 @@ impl StatsQuery {
         to: Option<DateTime>,
     ) -> Result<Vec<StatsBucket>, ApiError> {
         let (state, sender) = (app(ctx), request(ctx)?);
-        settle::before_read(state, sender, settle::STATS).await?;
-        let tool = match tool_id {
-            None => None,
-            Some(text) => match tools::resolve(state, sender, &text).await {
-                Ok(tool) => Some(tool.id),
-                Err(error) if error.code == ErrorCode::NotFound => return Ok(Vec::new()),
-                Err(error) => return Err(error),
-            },
-        };
-        let query = read_model::StatsQuery {
+        let wanted = Wanted {
             period: period.into(),
             group_by: group_by.into(),
-            tool,
+            tool: tool_id.map(|id| id.0),
             from: from.map(|from| from.0),
             to: to.map(|to| to.0),
         };
-        let reads = state.log.database.reads();
-        let buckets = read_model::buckets(reads, sender.workspace, &query).await?;
+        let buckets = match stats::buckets(state, sender, wanted).await {
+            Ok(buckets) => buckets,
+            Err(error) if error.code == ErrorCode::NotFound => Vec::new(),
+            Err(error) => return Err(error),
+        };
         Ok(buckets
             .into_iter()
             .map(|bucket| StatsBucket {
@@ -105,6 +102,7 @@ impl StatsQuery {
                 succeeded: saturated(bucket.succeeded),
                 failed: saturated(bucket.failed),
                 cancelled: saturated(bucket.cancelled),
+                avg_ms: bucket.avg_ms,
                 p50_ms: bucket.p50_ms,
                 p95_ms: bucket.p95_ms,
                 p99_ms: bucket.p99_ms,

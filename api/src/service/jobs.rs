@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde_json::Value;
 use toolroom_domain::{
     ErrorCode, JobId, WorkspaceId,
-    job::{self, Command, Job, Request, ToolRef, seal_context},
-    limits::JSON_DEPTH,
+    job::{self, Command, Job, Request, Status, ToolRef, seal_context},
+    limits::{JOB_PRIORITY, JSON_DEPTH},
     port::{Offered, RunRequest},
     tool::{self, Definition},
 };
@@ -20,7 +20,7 @@ use toolroom_eventlog::{
 };
 use toolroom_projections::{
     Page,
-    jobs::{self, ListJobs},
+    jobs::{self, JobFilter, ListJobs},
 };
 
 use super::{
@@ -77,6 +77,8 @@ struct Accepted {
     tool: Arc<Entry>,
     version: u32,
     definition: Arc<Definition>,
+    /// None where the tool has only one.
+    action: Option<String>,
 }
 
 async fn accept(state: &AppState, ctx: &RequestContext, call: &Call) -> Result<Accepted, ApiError> {
@@ -89,7 +91,9 @@ async fn accept(state: &AppState, ctx: &RequestContext, call: &Call) -> Result<A
         ToolSelector::Name(name) => state.directory.by_name(ctx.workspace, name).await?,
     };
     must_run(&tool)?;
-    if let Some(action) = call.action.as_deref().filter(|a| *a != RUN_ACTION) {
+    // The one thing that a tool without actions does has a name for whoever must give one.
+    let action = call.action.clone().filter(|action| action != RUN_ACTION);
+    if let Some(action) = &action {
         let error = ApiError::invalid_field("action", "is not one of the tool's: it has `run`");
         return Err(error.with_candidates_for(action, [RUN_ACTION.to_owned()]));
     }
@@ -101,7 +105,7 @@ async fn accept(state: &AppState, ctx: &RequestContext, call: &Call) -> Result<A
             tool.id,
             version,
             &definition,
-            call.action.as_deref(),
+            action.as_deref(),
             &call.input,
         )
         .map_err(|found| {
@@ -111,7 +115,16 @@ async fn accept(state: &AppState, ctx: &RequestContext, call: &Call) -> Result<A
         tool,
         version,
         definition,
+        action,
     })
+}
+
+/// Whether a call would be accepted.
+///
+/// # Errors
+/// When it would not, as [`execute`] would refuse it.
+pub async fn check(state: &AppState, ctx: &RequestContext, call: &Call) -> Result<(), ApiError> {
+    accept(state, ctx, call).await.map(drop)
 }
 
 fn must_run(tool: &Entry) -> Result<(), ApiError> {
@@ -175,7 +188,7 @@ fn to_run(
         tool: accepted.tool.id,
         version: accepted.version,
         definition: accepted.definition,
-        action: call.action,
+        action: accepted.action,
         input: call.input,
         is_test: call.is_test,
         priority,
@@ -203,7 +216,7 @@ pub async fn submit(
     if let Some(first) = state.log.bus.recall::<Job>(&command).await? {
         return settled(state, ctx, first).await;
     }
-    let accepted = accept(state, ctx, &submission.call).await?;
+    let accepted = accept_submission(state, ctx, &submission).await?;
     let job = hand_in(state, ctx, submission, accepted, command).await?;
     after_command(state, ctx, job.written(), JOBS).await?;
     Ok(job)
@@ -243,6 +256,16 @@ fn of_new(executed: &Executed<Job>) -> Result<JobView, ApiError> {
     JobView::of_aggregate(&executed.after.aggregate, last_event)
 }
 
+async fn accept_submission(
+    state: &AppState,
+    ctx: &RequestContext,
+    submission: &Submission,
+) -> Result<Accepted, ApiError> {
+    job::check_turn(submission.priority, submission.run_at, state.clock.now())
+        .map_err(|found| ApiError::invalid(vec![found]))?;
+    accept(state, ctx, &submission.call).await
+}
+
 /// A run for the background, its input in the clear.
 struct Asked {
     tool: ToolRef,
@@ -269,7 +292,7 @@ impl Asked {
                 kind: accepted.definition.config.kind(),
                 connector: accepted.definition.config.connector().map(str::to_owned),
             },
-            action: call.action,
+            action: accepted.action.clone(),
             input: call.input,
             is_test: call.is_test,
             priority,
@@ -410,7 +433,8 @@ pub async fn rerun(
         action: past.action,
         input,
         is_test: past.is_test,
-        priority: past.priority,
+        // A job of before there were bounds has one outside them.
+        priority: past.priority.clamp(-JOB_PRIORITY, JOB_PRIORITY),
         run_at: None,
         rerun_of: Some(job),
         recorded,
@@ -485,6 +509,25 @@ pub async fn list(
     })
 }
 
+/// The jobs that pass a filter, the newest first, from a place in their list on; and how many there
+/// are in all.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn part(
+    state: &AppState,
+    ctx: &RequestContext,
+    filter: &JobFilter,
+    offset: usize,
+    limit: usize,
+) -> Result<(Vec<JobView>, i64), ApiError> {
+    before_read(state, ctx, JOBS).await?;
+    let reads = state.log.database.reads();
+    let (offset, limit) = (offset as i64, limit as i64);
+    let (rows, total) = jobs::query::part(reads, ctx.workspace, filter, offset, limit).await?;
+    Ok((rows.into_iter().map(JobView::from).collect(), total))
+}
+
 /// Where a job's last event is.
 ///
 /// # Errors
@@ -512,6 +555,26 @@ pub async fn last_event(state: &AppState, job: &JobView) -> Result<Position, Api
         )
     })?;
     state.position(position).await
+}
+
+/// Why a run that was waited for gave no output.
+pub fn why_nothing(job: &JobView) -> (ErrorCode, String) {
+    match (job.status, &job.error) {
+        (_, Some(why)) => {
+            let known = ErrorCode::ALL.iter().find(|code| code.as_str() == why.code);
+            let code = known.copied().unwrap_or(ErrorCode::ToolFailed);
+            (code, why.message.clone())
+        }
+        (Status::Cancelled, None) => {
+            let told = format!("the run was cancelled; it is {}", job.id);
+            (ErrorCode::JobCancelled, told)
+        }
+        (_, None) => {
+            let (waited, job) = (MAX_WAIT_MS / 1000, job.id);
+            let told = format!("the tool has not ended within {waited} s; it runs on as {job}");
+            (ErrorCode::ToolFailed, told)
+        }
+    }
 }
 
 /// What a job was given, or the word `erased`.

@@ -12,12 +12,14 @@ pub mod host;
 pub mod jobs;
 pub mod keys;
 pub mod members;
+pub(crate) mod name;
 pub mod operations;
 pub(crate) mod past;
 pub mod quota;
 pub mod secrets;
 pub(crate) mod sender;
 pub mod settle;
+pub mod stats;
 pub mod tools;
 pub mod workspaces;
 

@@ -32,6 +32,9 @@ pub use behaviour::{Behaviour, config};
 pub use patch::BehaviourPatch;
 pub use policy::PolicyPatch;
 
+/// Characters of a search text: more than any name, less than what is slow to look for.
+pub const SEARCH_CHARS: usize = 500;
+
 /// How often a change that names no version is made again, on a version that came between.
 const REVISE_TRIES: u32 = 5;
 

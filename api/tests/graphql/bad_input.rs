@@ -8,14 +8,14 @@ const REGISTER: &str =
     "mutation ($input: RegisterToolInput!) { registerTool(input: $input) { id } }";
 
 fn native(name: &str) -> Value {
-    json!({ "name": name, "description": "", "native": { "functionPath": "echo" } })
+    json!({ "name": name, "description": "d", "native": { "functionPath": "echo" } })
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_wrong_field_is_named() {
     let app = App::start().await;
     let long = "x".repeat(10_000);
-    let rest = |rest: Value| json!({ "name": "a", "description": "", "rest": rest });
+    let rest = |rest: Value| json!({ "name": "a", "description": "d", "rest": rest });
     let api = json!({ "base_url": "https://example.org" });
     for (input, path) in [
         (native(&long), "input.name"),
@@ -25,36 +25,36 @@ async fn each_wrong_field_is_named() {
             "input.description",
         ),
         (
-            json!({ "name": "a", "description": "", "native": { "functionPath": "no" } }),
+            json!({ "name": "a", "description": "d", "native": { "functionPath": "no" } }),
             "input.native.functionPath",
         ),
-        (json!({ "name": "a", "description": "" }), "input"),
+        (json!({ "name": "a", "description": "d" }), "input"),
         (
-            json!({ "name": "a", "description": "", "python": { "code": "" } }),
+            json!({ "name": "a", "description": "d", "python": { "code": "" } }),
             "input.python",
         ),
         (
-            json!({ "name": "a", "description": "", "connector": { "type": "SLACK", "credentials": {} } }),
+            json!({ "name": "a", "description": "d", "connector": { "type": "SLACK", "credentials": {} } }),
             "input.connector",
         ),
         (
-            json!({ "name": "a", "description": "", "native": { "functionPath": "echo" }, "rest": {} }),
+            json!({ "name": "a", "description": "d", "native": { "functionPath": "echo" }, "rest": {} }),
             "input",
         ),
         (
-            json!({ "name": "a", "description": "", "native": { "functionPath": "echo" }, "policy": { "timeoutMs": -1 } }),
+            json!({ "name": "a", "description": "d", "native": { "functionPath": "echo" }, "policy": { "timeoutMs": -1 } }),
             "input.policy.timeoutMs",
         ),
         (
-            json!({ "name": "a", "description": "", "native": { "functionPath": "echo" }, "policy": { "timeoutMs": 0 } }),
+            json!({ "name": "a", "description": "d", "native": { "functionPath": "echo" }, "policy": { "timeoutMs": 0 } }),
             "input.policy.timeoutMs",
         ),
         (
-            json!({ "name": "a", "description": "", "external": { "endpointUrl": "ftp://x", "inputSchema": {} } }),
+            json!({ "name": "a", "description": "d", "external": { "endpointUrl": "ftp://x", "inputSchema": {} } }),
             "input.external.endpointUrl",
         ),
         (
-            json!({ "name": "a", "description": "", "external": { "endpointUrl": "https://x", "inputSchema": 7 } }),
+            json!({ "name": "a", "description": "d", "external": { "endpointUrl": "https://x", "inputSchema": 7 } }),
             "input.external.inputSchema",
         ),
         (

@@ -137,6 +137,9 @@ async fn of_many_jobs_none_is_submitted_when_one_is_not_accepted() {
         .refusal(submit, json!({ "jobs": [good, unknown] }))
         .await;
     assert_eq!(refused["code"], "NOT_FOUND");
+    let late = json!({ "toolName": "echo", "input": {}, "priority": 101 });
+    let refused = app.refusal(submit, json!({ "jobs": [good, late] })).await;
+    assert_eq!(refused["details"][0]["path"], "jobs.1.priority");
     for jobs in [vec![], vec![good; 501]] {
         let refused = app.refusal(submit, json!({ "jobs": jobs })).await;
         assert_eq!(refused["code"], "VALIDATION_FAILED");

@@ -42,9 +42,7 @@ impl Job {
         if self.exists() {
             return Err(Error::AlreadyRequested);
         }
-        if let Some(action) = &request.action {
-            check_text("action", action, limits::LABEL_CHARS).map_err(Error::Invalid)?;
-        }
+        request.check().map_err(Error::Invalid)?;
         let event = Event::Requested {
             id: request.id,
             workspace: request.workspace,

@@ -1,6 +1,6 @@
 //! What can be asked of a job.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     event::{Failure, Progress, ToolRef},
@@ -8,7 +8,10 @@ use super::{
 };
 use crate::{
     id::{JobId, WorkspaceId},
+    limits,
+    name::check_text,
     sealed::Sealed,
+    violation::Violation,
 };
 
 /// What is to be run.
@@ -53,6 +56,42 @@ pub enum Ground {
         /// Which attempt.
         attempt: u32,
     },
+}
+
+impl Request {
+    /// Checks what a client chose.
+    ///
+    /// # Errors
+    /// The first violation, at its field's name.
+    pub(super) fn check(&self) -> Result<(), Violation> {
+        if let Some(action) = &self.action {
+            check_text("action", action, limits::LABEL_CHARS)?;
+        }
+        check_turn(self.priority, self.run_at, self.at)
+    }
+}
+
+/// Checks when a run shall have its turn, as of a moment.
+///
+/// # Errors
+/// The first violation, at its field's name.
+pub fn check_turn(
+    priority: i32,
+    run_at: Option<Timestamp>,
+    at: Timestamp,
+) -> Result<(), Violation> {
+    let most = limits::JOB_PRIORITY;
+    if !(-most..=most).contains(&priority) {
+        let problem = format!("must be from -{most} to {most}; higher runs first");
+        return Err(Violation::new("priority", problem));
+    }
+    let ahead = SignedDuration::from_hours(limits::JOB_AHEAD_HOURS);
+    if run_at.is_some_and(|run_at| run_at.duration_since(at) > ahead) {
+        let days = limits::JOB_AHEAD_HOURS / 24;
+        let problem = format!("must be at most {days} days ahead");
+        return Err(Violation::new("runAt", problem));
+    }
+    Ok(())
 }
 
 /// What can be asked of a job.

@@ -28,6 +28,13 @@ pub struct ToolRef {
     pub connector: Option<String>,
 }
 
+impl ToolRef {
+    /// The tool's type as clients see it: its kind, or its connector's type.
+    pub fn type_name(&self) -> &str {
+        self.connector.as_deref().unwrap_or(self.kind.as_str())
+    }
+}
+
 /// Why a run failed. Texts carry no input: what the tool said is in `details`, sealed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {

@@ -28,7 +28,7 @@ mod state;
 mod tests;
 mod told;
 
-pub use command::{Command, Ground, Request};
+pub use command::{Command, Ground, Request, check_turn};
 pub use error::{Error, NODE_LOST};
 pub use event::{Event, Failure, Progress, ToolRef};
 pub use state::{Attempt, Job, Status};

@@ -1,7 +1,9 @@
 use cqrs_es::DomainEvent;
 use serde_json::json;
 
-use super::{Command, Error, Event, Ground, Job, Progress, Receipt, ReceiptOutcome, Status};
+use super::{
+    Command, Error, Event, Ground, Job, Progress, Receipt, ReceiptOutcome, Request, Status,
+};
 use crate::{
     code::{ErrorCode, Refusal},
     limits,
@@ -50,6 +52,36 @@ fn a_call_that_waits_is_requested_and_started_in_one_append() {
         .then([requested(), begun])
         .when(command)
         .then_refused(Error::AlreadyRequested);
+}
+
+#[test]
+fn what_a_client_chooses_is_bounded() {
+    fn refused(change: impl FnOnce(&mut Request)) -> String {
+        let mut asked = request();
+        change(&mut asked);
+        let story = given::<Job>([]).when(Command::Request(asked));
+        story.refusal().violations()[0].path.clone()
+    }
+    assert_eq!(
+        refused(|r| r.priority = limits::JOB_PRIORITY + 1),
+        "priority"
+    );
+    assert_eq!(
+        refused(|r| r.priority = -limits::JOB_PRIORITY - 1),
+        "priority"
+    );
+    let year = 366 * 24 * 3_600;
+    assert_eq!(refused(|r| r.run_at = Some(at(year + 2))), "runAt");
+    assert_eq!(refused(|r| r.action = Some("a".repeat(1_000))), "action");
+    let mut asked = request();
+    asked.priority = -limits::JOB_PRIORITY;
+    asked.run_at = Some(at(year + 1));
+    assert!(
+        given::<Job>([])
+            .when(Command::Request(asked))
+            .state()
+            .exists()
+    );
 }
 
 #[test]

@@ -136,8 +136,11 @@ impl Tool {
     }
 }
 
-fn check(details: &Details, definition: Option<&Definition>) -> Result<(), Error> {
-    let mut found = details.check().err().unwrap_or_default();
+fn check(details: Option<&Details>, definition: Option<&Definition>) -> Result<(), Error> {
+    let mut found = Vec::new();
+    if let Some(details) = details {
+        found.extend(details.check().err().unwrap_or_default());
+    }
     if let Some(definition) = definition {
         found.extend(definition.check().err().unwrap_or_default());
     }
@@ -173,7 +176,7 @@ impl Aggregate for Tool {
                 if self.exists() {
                     return Err(Error::AlreadyRegistered);
                 }
-                check(&details, Some(&definition))?;
+                check(Some(&details), Some(&definition))?;
                 let Details {
                     name,
                     title,
@@ -208,8 +211,10 @@ impl Aggregate for Tool {
                     return Err(Error::VersionConflict { expected, current });
                 }
                 let details = self.patched(details);
-                check(&details, definition.as_deref())?;
-                if details != self.details() {
+                let changes_details = details != self.details();
+                // What stays was fine by the rules of its time.
+                check(changes_details.then_some(&details), definition.as_deref())?;
+                if changes_details {
                     let event = Event::DetailsChanged {
                         previous_name: self.name.clone(),
                         name: details.name,

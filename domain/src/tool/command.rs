@@ -34,6 +34,10 @@ impl Details {
     pub fn check(&self) -> Result<(), Vec<Violation>> {
         let mut found: Vec<Violation> = Vec::new();
         found.extend(name::check(&self.name).err());
+        if self.description.trim().is_empty() {
+            let problem = "must not be empty: it is what a model chooses the tool by";
+            found.push(Violation::new("description", problem));
+        }
         found.extend(check_text("description", &self.description, limits::DESCRIPTION_CHARS).err());
         if let Some(title) = &self.title {
             found.extend(check_text("title", title, limits::LABEL_CHARS).err());

@@ -6,10 +6,14 @@ use async_trait::async_trait;
 use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx};
 use serde::Serialize;
 use sqlx::{PgConnection, Row, postgres::PgRow};
-use toolroom_domain::{JobId, job::Event};
+use toolroom_domain::{
+    JobId, ToolId, WorkspaceId,
+    job::{Event, Status},
+};
 use toolroom_eventlog::RecordedEvent;
 
 use super::{
+    counts::{self, Changes, Group},
     fold::{self, Entry, Request},
     query::status_text,
     row::time,
@@ -19,7 +23,7 @@ use crate::{
     read,
 };
 
-/// The table `jobs`.
+/// The tables `jobs` and `job_counts`.
 #[derive(Clone, Copy, Debug)]
 pub struct Jobs;
 
@@ -38,13 +42,14 @@ impl Projection for Jobs {
     }
 
     fn tables(&self) -> &'static [&'static str] {
-        &["jobs"]
+        &["jobs", counts::TABLE]
     }
 
     fn create(&self, tables: &Tables) -> Vec<String> {
         let jobs = tables.table("jobs");
         let (newest, by_tool) = (tables.index("jobs_newest"), tables.index("jobs_tool"));
         let unfinished = tables.index("jobs_unfinished");
+        let (by_type, failed) = (tables.index("jobs_type"), tables.index("jobs_failed"));
         vec![
             format!(
                 "create table {jobs} (
@@ -54,6 +59,8 @@ impl Projection for Jobs {
                      tool_id      uuid not null,
                      tool_version bigint not null,
                      tool_kind    text not null,
+                     -- the kind, or the connector's type
+                     tool_type    text not null,
                      action       text,
                      -- sealed, as in the log
                      input        json not null,
@@ -80,6 +87,16 @@ impl Projection for Jobs {
                 "create index {unfinished} on {jobs} (workspace_id, status, created_at desc, id desc)
                  where status in ('PENDING', 'RUNNING')"
             ),
+            format!(
+                "create index {by_type} on {jobs} (workspace_id, tool_type, created_at desc, id desc)"
+            ),
+            // Few jobs fail, and they are what is looked for.
+            format!(
+                "create index {failed} on {jobs} (workspace_id, created_at desc, id desc)
+                 include (tool_type)
+                 where status in ('FAILED', 'CANCELLED')"
+            ),
+            counts::create(tables),
         ]
     }
 
@@ -104,13 +121,42 @@ impl Projection for Jobs {
         }
         let mut known = load(tx, tables, later.iter().map(|(id, ..)| *id)).await?;
         for (id, event, change) in later {
-            let Some(entry) = known.get_mut(&id) else {
+            let Some(known) = known.get_mut(&id) else {
                 return Err(ApplyError::event(event, "the job was never requested"));
             };
-            entry.apply(event, change)?;
+            known.entry.apply(event, change)?;
+        }
+        let mut changes = Changes::default();
+        for (entry, request) in requested.values() {
+            changes.note(&group(request), None, entry.status);
+        }
+        for known in known.values() {
+            changes.note(&known.group, Some(known.status), known.entry.status);
         }
         insert(tx, tables, requested.values().collect()).await?;
-        update(tx, tables, known.values().collect()).await
+        update(
+            tx,
+            tables,
+            known.values().map(|known| &known.entry).collect(),
+        )
+        .await?;
+        changes.write(tx, tables).await
+    }
+}
+
+/// A job that was there before the batch.
+struct Known {
+    entry: Entry,
+    group: Group,
+    /// Where it stood then.
+    status: Status,
+}
+
+fn group(request: &Request) -> Group {
+    Group {
+        workspace: request.workspace,
+        tool: request.tool.id,
+        tool_type: request.tool.type_name().to_owned(),
     }
 }
 
@@ -118,7 +164,7 @@ async fn load(
     tx: &mut PgConnection,
     tables: &Tables,
     ids: impl Iterator<Item = JobId>,
-) -> Result<BTreeMap<JobId, Entry>, sqlx::Error> {
+) -> Result<BTreeMap<JobId, Known>, sqlx::Error> {
     let ids: Vec<_> = ids.map(JobId::uuid).collect();
     if ids.is_empty() {
         return Ok(BTreeMap::new());
@@ -126,14 +172,27 @@ async fn load(
     let sql = format!(
         "select id, status, error::text as error, attempts::text as attempts,
                 progress::text as progress, run_at, updated_at, started_at, finished_at,
-                duration_us, last_event
+                duration_us, last_event, workspace_id, tool_id, tool_type
          from {} where id = any($1)",
         tables.table("jobs")
     );
     let rows = sqlx::query(&sql).bind(ids).fetch_all(tx).await?;
     rows.iter()
-        .map(|row| entry(row).map(|entry| (entry.id, entry)))
+        .map(|row| known(row).map(|known| (known.entry.id, known)))
         .collect()
+}
+
+fn known(row: &PgRow) -> Result<Known, sqlx::Error> {
+    let entry = entry(row)?;
+    Ok(Known {
+        group: Group {
+            workspace: WorkspaceId::from_uuid(row.try_get("workspace_id")?),
+            tool: ToolId::from_uuid(row.try_get("tool_id")?),
+            tool_type: row.try_get("tool_type")?,
+        },
+        status: entry.status,
+        entry,
+    })
 }
 
 fn entry(row: &PgRow) -> Result<Entry, sqlx::Error> {
@@ -223,20 +282,20 @@ async fn insert(
         "insert into {}
              (id, workspace_id, status, tool_id, tool_version, tool_kind, action, input, output,
               error, is_test, attempts, progress, priority, run_at, rerun_of, created_by,
-              created_at, updated_at, started_at, finished_at, duration_us, last_event)
+              created_at, updated_at, started_at, finished_at, duration_us, last_event, tool_type)
          select u.id, u.workspace_id, u.status, u.tool_id, u.tool_version, u.tool_kind, u.action,
                 u.input::json, u.output::json, u.error::json, u.is_test, u.attempts::json,
                 u.progress::json, u.priority, u.run_at, u.rerun_of, u.created_by, u.created_at,
-                u.updated_at, u.started_at, u.finished_at, u.duration_us, u.last_event
+                u.updated_at, u.started_at, u.finished_at, u.duration_us, u.last_event, u.tool_type
          from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::bigint[], $6::text[],
                      $7::text[], $8::text[], $9::text[], $10::text[], $11::boolean[], $12::text[],
                      $13::text[], $14::integer[], $15::timestamptz[], $16::uuid[], $17::text[],
                      $18::timestamptz[], $19::timestamptz[], $20::timestamptz[],
-                     $21::timestamptz[], $22::bigint[], $23::bigint[])
+                     $21::timestamptz[], $22::bigint[], $23::bigint[], $24::text[])
               as u (id, workspace_id, status, tool_id, tool_version, tool_kind, action, input,
                     output, error, is_test, attempts, progress, priority, run_at, rerun_of,
                     created_by, created_at, updated_at, started_at, finished_at, duration_us,
-                    last_event)",
+                    last_event, tool_type)",
         tables.table("jobs")
     );
     sqlx::query(&sql)
@@ -263,6 +322,7 @@ async fn insert(
         .bind(column!(e, _r => e.finished_at.map(ToSqlx::to_sqlx)))
         .bind(column!(e, _r => duration(e)))
         .bind(column!(e, _r => e.last_event))
+        .bind(column!(_e, r => r.tool.type_name()))
         .execute(tx)
         .await?;
     Ok(())

@@ -1,6 +1,7 @@
 //! What jobs there are, and how far each is.
 
 mod apply;
+mod counts;
 mod fold;
 pub mod query;
 pub mod row;

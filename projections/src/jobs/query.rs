@@ -2,12 +2,13 @@
 
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
-use toolroom_domain::{JobId, ToolId, WorkspaceId, job::Status, tool::Kind};
+use sqlx::Row as _;
+use toolroom_domain::{JobId, ToolId, WorkspaceId, job::Status};
 use toolroom_eventlog::Reads;
 
 use super::row::JobRow;
 use crate::{
-    page::{Page, PageRequest},
+    page::{MAX_ROWS, Page, PageRequest},
     read::{self, Statement},
 };
 
@@ -27,8 +28,8 @@ pub struct JobFilter {
     pub status: Vec<Status>,
     /// What they run.
     pub tool: Option<ToolId>,
-    /// Of which kind that is.
-    pub tool_kind: Option<Kind>,
+    /// Of which type that is, such as `NATIVE` or `SLACK`.
+    pub tool_type: Option<String>,
     /// Requested at or after this moment.
     pub since: Option<Timestamp>,
 }
@@ -44,7 +45,7 @@ pub struct ListJobs {
 
 fn jobs() -> Statement {
     Statement::new(
-        "select id, workspace_id, status, tool_id, tool_version, tool_kind, action,
+        "select id, workspace_id, status, tool_id, tool_version, tool_kind, tool_type, action,
                 input::text as input, output::text as output, error::text as error, is_test,
                 attempts::text as attempts, progress::text as progress, priority, run_at,
                 rerun_of, created_by, created_at, updated_at, started_at, finished_at,
@@ -102,16 +103,22 @@ pub(super) fn status_text(status: Status) -> &'static str {
     }
 }
 
-fn push_filter(sql: &mut Statement, filter: &JobFilter) {
-    if !filter.status.is_empty() {
-        let names: Vec<_> = filter.status.iter().copied().map(status_text).collect();
-        sql.push(" and status = any(").push_bind(names).push(")");
+/// The words themselves, not parameters: the planner cannot prove of a parameter that an index of
+/// some statuses covers it.
+fn push_status(sql: &mut Statement, status: &[Status]) {
+    if !status.is_empty() {
+        let names: Vec<_> = status.iter().copied().map(status_text).collect();
+        sql.push(format!(" and status in ('{}')", names.join("', '")));
     }
+}
+
+fn push_filter(sql: &mut Statement, filter: &JobFilter) {
+    push_status(sql, &filter.status);
     if let Some(tool) = filter.tool {
         sql.push(" and tool_id = ").push_bind(tool.uuid());
     }
-    if let Some(kind) = filter.tool_kind {
-        sql.push(" and tool_kind = ").push_bind(kind.as_str());
+    if let Some(tool_type) = &filter.tool_type {
+        sql.push(" and tool_type = ").push_bind(tool_type.clone());
     }
     if let Some(since) = filter.since {
         sql.push(" and created_at >= ").push_bind(since.to_sqlx());
@@ -140,11 +147,54 @@ pub async fn list(
         sql.push_bind(list.page.limit() + 1);
         sql
     };
-    let count = || {
-        let mut sql = Statement::new("select count(*) from projections.jobs where workspace_id = ");
-        sql.push_bind(workspace.uuid());
-        push_filter(&mut sql, &list.filter);
-        sql
-    };
+    let count = || count(workspace, &list.filter);
     read::page(reads, workspace, &list.page, JobRow::read, rows, count).await
+}
+
+/// How many jobs pass a filter: added up from what was counted as they changed, where that tells.
+fn count(workspace: WorkspaceId, filter: &JobFilter) -> Statement {
+    let mut sql = Statement::new(match filter.since {
+        None => {
+            "select coalesce(sum(jobs), 0)::bigint from projections.job_counts where workspace_id = "
+        }
+        Some(_) => "select count(*) from projections.jobs where workspace_id = ",
+    });
+    sql.push_bind(workspace.uuid());
+    push_filter(&mut sql, filter);
+    sql
+}
+
+/// The jobs that pass a filter, the newest first, from a place in their list on; and how many there
+/// are in all.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn part(
+    reads: &Reads,
+    workspace: WorkspaceId,
+    filter: &JobFilter,
+    offset: i64,
+    limit: i64,
+) -> Result<(Vec<JobRow>, i64), sqlx::Error> {
+    let rows = read::all(reads, workspace, JobRow::read, || {
+        let mut sql = jobs();
+        sql.push_bind(workspace.uuid());
+        // Passed over in the index alone: a job's row is wide.
+        sql.push(" and id in (select id from projections.jobs where workspace_id = ");
+        sql.push_bind(workspace.uuid());
+        push_filter(&mut sql, filter);
+        sql.push(" order by created_at desc, id desc limit ");
+        sql.push_bind(limit.clamp(0, MAX_ROWS));
+        sql.push(" offset ").push_bind(offset.max(0));
+        sql.push(") order by created_at desc, id desc");
+        sql
+    });
+    let total = read::first(
+        reads,
+        workspace,
+        |row| row.try_get(0),
+        || count(workspace, filter),
+    );
+    let (rows, total) = tokio::try_join!(rows, total)?;
+    Ok((rows, total.unwrap_or(0)))
 }

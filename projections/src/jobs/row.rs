@@ -26,6 +26,8 @@ pub struct JobRow {
     pub tool_version: u32,
     /// Of which kind that is.
     pub tool_kind: Kind,
+    /// Its type: the kind, or the connector's type.
+    pub tool_type: String,
     /// Which of the tool's actions.
     pub action: Option<String>,
     /// What the tool is given.
@@ -78,6 +80,7 @@ impl JobRow {
             tool: ToolId::from_uuid(row.try_get("tool_id")?),
             tool_version: read::unsigned(row, "tool_version")?,
             tool_kind: read::variant(row, "tool_kind")?,
+            tool_type: row.try_get("tool_type")?,
             action: row.try_get("action")?,
             input: read::json(row, "input")?,
             output: read::json_opt(row, "output")?,

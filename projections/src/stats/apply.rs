@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
-use toolroom_domain::{ToolId, WorkspaceId, job::Event, tool::Kind};
+use toolroom_domain::{ToolId, WorkspaceId, job::Event};
 use toolroom_eventlog::RecordedEvent;
 
 use super::latency;
@@ -38,7 +38,14 @@ struct Key {
     action: String,
     outcome: &'static str,
     latency: i16,
-    kind: &'static str,
+    tool_type: String,
+}
+
+/// How many runs there were, and how long they took together.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    runs: i64,
+    duration_us: i64,
 }
 
 /// What of a job's request its counting needs.
@@ -46,7 +53,7 @@ struct Key {
 struct Run {
     workspace: WorkspaceId,
     tool: ToolId,
-    kind: Kind,
+    tool_type: String,
     action: Option<String>,
     is_test: bool,
 }
@@ -63,7 +70,7 @@ impl Run {
             } => Some(Self {
                 workspace,
                 tool: tool.id,
-                kind: tool.kind,
+                tool_type: tool.type_name().to_owned(),
                 action,
                 is_test,
             }),
@@ -72,24 +79,36 @@ impl Run {
     }
 }
 
-/// How a run ended: its name, its latency's bucket and when.
-type Ended = (&'static str, i16, Timestamp);
+/// How a run ended.
+#[derive(Clone, Copy, Debug)]
+struct Ended {
+    outcome: &'static str,
+    /// How long the call took, if that was measured.
+    duration_us: Option<u64>,
+    at: Timestamp,
+}
 
 /// How a run ended; none if the event ends no run.
-fn outcome(change: &Event) -> Option<Ended> {
-    match change {
+fn ended(change: &Event) -> Option<Ended> {
+    let (outcome, duration_us, at) = match change {
         Event::Succeeded {
             duration_us, at, ..
-        } => Some(("SUCCEEDED", latency::bucket(*duration_us), *at)),
-        Event::Failed {
-            duration_us: 0, at, ..
-        } => Some(("FAILED", UNMEASURED, *at)),
+        } => ("SUCCEEDED", Some(*duration_us), *at),
+        // What never began took no time.
         Event::Failed {
             duration_us, at, ..
-        } => Some(("FAILED", latency::bucket(*duration_us), *at)),
-        Event::Cancelled { at, .. } => Some(("CANCELLED", UNMEASURED, *at)),
-        _ => None,
-    }
+        }
+        | Event::AttemptFailed {
+            duration_us, at, ..
+        } => ("FAILED", Some(*duration_us).filter(|us| *us > 0), *at),
+        Event::Cancelled { at, .. } => ("CANCELLED", None, *at),
+        _ => return None,
+    };
+    Some(Ended {
+        outcome,
+        duration_us,
+        at,
+    })
 }
 
 fn hour(at: Timestamp) -> Timestamp {
@@ -105,7 +124,7 @@ impl Projection for Stats {
     }
 
     fn version(&self) -> i32 {
-        1
+        2
     }
 
     fn aggregate_types(&self) -> &'static [&'static str] {
@@ -131,9 +150,12 @@ impl Projection for Stats {
                  outcome      text not null,
                  -- the bucket of the logarithmic histogram; {UNMEASURED} for not measured
                  latency      smallint not null,
-                 tool_kind    text not null,
+                 -- the kind, or the connector's type
+                 tool_type    text not null,
                  runs         bigint not null,
-                 primary key (workspace_id, hour, tool_id, action, outcome, latency, tool_kind)
+                 -- of all measured ones together
+                 duration_us  bigint not null,
+                 primary key (workspace_id, hour, tool_id, action, outcome, latency, tool_type)
              ) with (fillfactor = 80)",
             tables.table("runs_by_hour")
         )]
@@ -145,18 +167,18 @@ impl Projection for Stats {
         tables: &Tables,
         events: &[Arc<RecordedEvent>],
     ) -> Result<(), ApplyError> {
-        let mut ended = Vec::new();
+        let mut ends = Vec::new();
         for event in events {
             if matches!(
                 event.event_type.as_str(),
-                "JobSucceeded" | "JobFailed" | "JobCancelled"
-            ) && let Some(outcome) = outcome(&decode(event)?)
+                "JobSucceeded" | "JobFailed" | "JobAttemptFailed" | "JobCancelled"
+            ) && let Some(ended) = ended(&decode(event)?)
             {
-                ended.push((event, outcome));
+                ends.push((event, ended));
             }
         }
-        let mut runs = in_batch(events, &ended)?;
-        let elsewhere = ended
+        let mut runs = in_batch(events, &ends)?;
+        let elsewhere = ends
             .iter()
             .map(|(event, _)| event.aggregate_id.as_str())
             .filter(|job| !runs.contains_key(*job))
@@ -166,8 +188,8 @@ impl Projection for Stats {
                 runs.insert(job, run);
             }
         }
-        let mut counts: BTreeMap<Key, i64> = BTreeMap::new();
-        for (event, (outcome, latency, at)) in ended {
+        let mut counts: BTreeMap<Key, Count> = BTreeMap::new();
+        for (event, ended) in ends {
             let Some(run) = runs.get(&event.aggregate_id) else {
                 return Err(ApplyError::event(event, "the job's request cannot be read"));
             };
@@ -176,14 +198,17 @@ impl Projection for Stats {
             }
             let key = Key {
                 workspace: run.workspace,
-                hour: hour(at),
+                hour: hour(ended.at),
                 tool: run.tool,
                 action: run.action.clone().unwrap_or_default(),
-                outcome,
-                latency,
-                kind: run.kind.as_str(),
+                outcome: ended.outcome,
+                latency: ended.duration_us.map_or(UNMEASURED, latency::bucket),
+                tool_type: run.tool_type.clone(),
             };
-            *counts.entry(key).or_default() += 1;
+            let count = counts.entry(key).or_default();
+            let duration_us = ended.duration_us.unwrap_or(0);
+            count.runs += 1;
+            count.duration_us += i64::try_from(duration_us.min(latency::MAX_US)).unwrap_or(0);
         }
         write(tx, tables, &counts).await
     }
@@ -192,9 +217,9 @@ impl Projection for Stats {
 /// The requests that came in the batch itself, of jobs that ended in it: most of a busy log's.
 fn in_batch(
     events: &[Arc<RecordedEvent>],
-    ended: &[(&Arc<RecordedEvent>, Ended)],
+    ends: &[(&Arc<RecordedEvent>, Ended)],
 ) -> Result<HashMap<String, Run>, ApplyError> {
-    let jobs: HashSet<&str> = ended
+    let jobs: HashSet<&str> = ends
         .iter()
         .map(|(event, _)| event.aggregate_id.as_str())
         .collect();
@@ -213,7 +238,7 @@ fn in_batch(
 async fn write(
     tx: &mut PgConnection,
     tables: &Tables,
-    counts: &BTreeMap<Key, i64>,
+    counts: &BTreeMap<Key, Count>,
 ) -> Result<(), ApplyError> {
     if counts.is_empty() {
         return Ok(());
@@ -225,11 +250,11 @@ async fn write(
     }
     let sql = format!(
         "insert into {} as r
-             (workspace_id, hour, tool_id, action, outcome, latency, tool_kind, runs)
+             (workspace_id, hour, tool_id, action, outcome, latency, tool_type, runs, duration_us)
          select * from unnest($1::uuid[], $2::timestamptz[], $3::uuid[], $4::text[], $5::text[],
-                              $6::smallint[], $7::text[], $8::bigint[])
-         on conflict (workspace_id, hour, tool_id, action, outcome, latency, tool_kind) do update
-         set runs = r.runs + excluded.runs",
+                              $6::smallint[], $7::text[], $8::bigint[], $9::bigint[])
+         on conflict (workspace_id, hour, tool_id, action, outcome, latency, tool_type) do update
+         set runs = r.runs + excluded.runs, duration_us = r.duration_us + excluded.duration_us",
         tables.table("runs_by_hour")
     );
     sqlx::query(&sql)
@@ -239,8 +264,14 @@ async fn write(
         .bind(column!(k => k.action.as_str()))
         .bind(column!(k => k.outcome))
         .bind(column!(k => k.latency))
-        .bind(column!(k => k.kind))
-        .bind(counts.values().copied().collect::<Vec<_>>())
+        .bind(column!(k => k.tool_type.as_str()))
+        .bind(counts.values().map(|count| count.runs).collect::<Vec<_>>())
+        .bind(
+            counts
+                .values()
+                .map(|count| count.duration_us)
+                .collect::<Vec<_>>(),
+        )
         .execute(tx)
         .await?;
     Ok(())

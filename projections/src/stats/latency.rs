@@ -9,7 +9,7 @@ const PER_OCTAVE: u64 = 1 << PER_OCTAVE_BITS;
 const PER_OCTAVE_BITS: u32 = 4;
 
 /// The longest latency told apart, in microseconds: a day and more.
-const MAX_US: u64 = 1 << 37;
+pub(super) const MAX_US: u64 = 1 << 37;
 
 /// The bucket of a latency in microseconds.
 pub(super) fn bucket(latency_us: u64) -> i16 {

@@ -1,6 +1,6 @@
 //! Reads of statistics: one statement, one workspace.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx};
 use sqlx::{Row, postgres::PgRow};
 use toolroom_domain::{ToolId, WorkspaceId};
@@ -9,7 +9,7 @@ use toolroom_eventlog::Reads;
 use super::latency;
 use crate::read::{self, Statement};
 
-/// Buckets that one query returns at the most: 40 days by the hour.
+/// Buckets that one query returns at the most: 41 days by the hour.
 pub const MAX_BUCKETS: i64 = 1_000;
 
 /// How long a bucket is. All begin at midnight UTC, or a full hour; weeks on Monday.
@@ -31,12 +31,23 @@ impl Period {
             Self::Month => "month",
         }
     }
+
+    /// How long one is at the least.
+    pub fn shortest(self) -> SignedDuration {
+        const HOURS_A_DAY: i64 = 24;
+        SignedDuration::from_hours(match self {
+            Self::Hour => 1,
+            Self::Day => HOURS_A_DAY,
+            Self::Week => 7 * HOURS_A_DAY,
+            Self::Month => 28 * HOURS_A_DAY,
+        })
+    }
 }
 
 /// By what runs of one period are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GroupBy {
-    /// The tool's kind, such as `REST`.
+    /// The tool's type, such as `REST` or `SLACK`.
     Type,
     /// How they ended: `SUCCEEDED`, `FAILED` or `CANCELLED`.
     Status,
@@ -49,7 +60,7 @@ pub enum GroupBy {
 impl GroupBy {
     fn column(self) -> &'static str {
         match self {
-            Self::Type => "tool_kind",
+            Self::Type => "tool_type",
             Self::Status => "outcome",
             Self::Action => "action",
             Self::Tool => "'tool_' || replace(tool_id::text, '-', '')",
@@ -89,6 +100,8 @@ pub struct StatsBucket {
     pub failed: i64,
     /// Those that somebody ended.
     pub cancelled: i64,
+    /// How many milliseconds the measured runs took on average.
+    pub avg_ms: Option<f64>,
     /// Half of the measured runs took at most so many milliseconds.
     pub p50_ms: Option<f64>,
     /// 95 of 100 did.
@@ -108,6 +121,8 @@ impl StatsBucket {
                 _ => merged.push((latency, count)),
             }
         }
+        let measured: i64 = merged.iter().map(|(_, count)| count).sum();
+        let duration_us: i64 = row.try_get("duration_us")?;
         Ok(Self {
             from: row.try_get::<SqlTimestamp, _>("from_time")?.to_jiff(),
             to: row.try_get::<SqlTimestamp, _>("to_time")?.to_jiff(),
@@ -116,6 +131,7 @@ impl StatsBucket {
             succeeded: row.try_get("succeeded")?,
             failed: row.try_get("failed")?,
             cancelled: row.try_get("cancelled")?,
+            avg_ms: (measured > 0).then(|| duration_us as f64 / measured as f64 / 1_000.0),
             p50_ms: latency::percentile_ms(&merged, 0.50),
             p95_ms: latency::percentile_ms(&merged, 0.95),
             p99_ms: latency::percentile_ms(&merged, 0.99),
@@ -124,14 +140,14 @@ impl StatsBucket {
 }
 
 /// What a bucket is read from, of rows that were counted by outcome and latency.
-const COUNTS: &str = "sum(runs)::bigint as runs,
+const COUNTS: &str = "sum(runs)::bigint as runs, sum(duration_us)::bigint as duration_us,
     coalesce(sum(runs) filter (where outcome = 'SUCCEEDED'), 0)::bigint as succeeded,
     coalesce(sum(runs) filter (where outcome = 'FAILED'), 0)::bigint as failed,
     coalesce(sum(runs) filter (where outcome = 'CANCELLED'), 0)::bigint as cancelled,
     coalesce(array_agg(latency order by latency) filter (where latency >= 0), '{}') as latencies,
     coalesce(array_agg(runs order by latency) filter (where latency >= 0), '{}') as counts";
 
-/// The statistics of a workspace, by time and then key: the oldest [`MAX_BUCKETS`].
+/// The statistics of a workspace, by time and then key: the newest [`MAX_BUCKETS`].
 ///
 /// # Errors
 /// When the database does not answer.
@@ -142,11 +158,12 @@ pub async fn buckets(
 ) -> Result<Vec<StatsBucket>, sqlx::Error> {
     let period = query.period.as_sql();
     let key = query.group_by.column();
-    read::all(reads, workspace, StatsBucket::read, || {
+    let mut newest = read::all(reads, workspace, StatsBucket::read, || {
         let mut sql = Statement::new(format!(
             "with counted as (
                  select date_trunc('{period}', hour, 'UTC') as from_time, {key} as key, outcome,
-                        latency, sum(runs)::bigint as runs
+                        latency, sum(runs)::bigint as runs,
+                        sum(duration_us)::bigint as duration_us
                  from projections.runs_by_hour
                  where workspace_id = "
         ));
@@ -170,13 +187,15 @@ pub async fn buckets(
                     {COUNTS}
              from counted
              group by from_time, key
-             order by from_time, key
+             order by from_time desc, key desc
              limit "
         ));
         sql.push_bind(MAX_BUCKETS);
         sql
     })
-    .await
+    .await?;
+    newest.reverse();
+    Ok(newest)
 }
 
 /// What the runs of each of these tools came to since a moment, rounded down to its hour: one
@@ -196,7 +215,8 @@ pub async fn of_tools(
         let mut sql = Statement::new(format!(
             "with counted as (
                  select {key} as key, outcome, latency, min(hour) as first_hour,
-                        max(hour) as last_hour, sum(runs)::bigint as runs
+                        max(hour) as last_hour, sum(runs)::bigint as runs,
+                        sum(duration_us)::bigint as duration_us
                  from projections.runs_by_hour
                  where workspace_id = "
         ));

@@ -207,7 +207,7 @@ async fn jobs_are_listed_newest_first_and_filtered() {
     };
     assert_eq!(list(&app, since).await.len(), 2);
     let of_kind = JobFilter {
-        tool_kind: Some(Kind::Rest),
+        tool_type: Some("REST".to_owned()),
         ..JobFilter::default()
     };
     assert_eq!(list(&app, of_kind).await, []);

@@ -407,6 +407,7 @@ impl App {
             "tools",
             "tool_versions",
             "jobs",
+            "job_counts",
             "audit",
             "runs_by_hour",
             "workspaces",

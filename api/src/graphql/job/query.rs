@@ -2,7 +2,7 @@
 
 use async_graphql::{Context, ID, InputObject, Object};
 use serde::Serialize;
-use toolroom_domain::{ErrorCode, JobId, ToolId, job::Status, tool::Kind};
+use toolroom_domain::{ErrorCode, JobId, ToolId, job::Status};
 use toolroom_projections::jobs::{self as read_model, JobKey, ListJobs};
 
 use super::{
@@ -62,17 +62,9 @@ impl JobFilter {
             || self.schedule_id.is_some()
             || self.session_id.is_some()
             || self.client_id.is_some();
-        let tool_kind = match self.tool_type.map(|text| text.to_ascii_uppercase()) {
-            None => Ok(None),
-            Some(text) => [Kind::Native, Kind::External, Kind::Rest, Kind::Connector]
-                .into_iter()
-                .find(|kind| kind.as_str() == text)
-                .map(Some)
-                .ok_or(()),
-        };
-        let (false, Ok(tool_kind)) = (of_none, tool_kind) else {
+        if of_none {
             return Ok(None);
-        };
+        }
         let tool = match &self.tool_id {
             None => None,
             Some(text) => match tools::resolve(state, sender, text).await {
@@ -86,7 +78,7 @@ impl JobFilter {
             filter: read_model::JobFilter {
                 status: status.into_iter().map(Status::from).collect(),
                 tool,
-                tool_kind,
+                tool_type: self.tool_type.map(|text| text.to_ascii_uppercase()),
                 since: self.since.map(|since| since.0),
             },
         }))
@@ -99,7 +91,10 @@ impl Wanted {
         let filter = &self.filter;
         (filter.status.is_empty() || filter.status.contains(&job.status))
             && filter.tool.is_none_or(|tool| tool == job.tool.id)
-            && filter.tool_kind.is_none_or(|kind| kind == job.tool.kind)
+            && filter
+                .tool_type
+                .as_deref()
+                .is_none_or(|wanted| wanted == job.tool.type_name())
             && filter.since.is_none_or(|since| since <= job.created_at)
     }
 }
@@ -109,7 +104,7 @@ impl Wanted {
 struct Bound<'a> {
     status: &'a [Status],
     tool: Option<ToolId>,
-    tool_kind: Option<&'static str>,
+    tool_type: Option<&'a str>,
     since: Option<jiff::Timestamp>,
 }
 
@@ -146,7 +141,7 @@ impl JobQuery {
         let bound = Bound {
             status: &filter.status,
             tool: filter.tool,
-            tool_kind: filter.tool_kind.map(Kind::as_str),
+            tool_type: filter.tool_type.as_deref(),
             since: filter.since,
         };
         let scope = Scope::new(ctx, "jobs", &bound, first, 20, after.as_deref())?;

@@ -3,17 +3,14 @@
 use std::collections::HashMap;
 
 use async_graphql::dataloader::Loader;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use toolroom_domain::{ToolId, WorkspaceId};
 use toolroom_projections::{
     catalog::{self, ToolRow},
     stats::{self, StatsBucket},
 };
 
-use crate::{error::ApiError, state::AppState};
-
-/// How far back a tool's health looks.
-const HEALTH_WINDOW: SignedDuration = SignedDuration::from_hours(24);
+use crate::{error::ApiError, service::stats::HEALTH_WINDOW, state::AppState};
 
 /// Loads what belongs to tools. It keeps nothing: each batch is read afresh.
 pub struct ToolLoader(pub AppState);

@@ -3,10 +3,7 @@
 use async_graphql::{Context, Enum, ID, Object, SimpleObject, dataloader::DataLoader};
 use serde_json::Value;
 use toolroom_domain::tool::{HttpMethod, Kind, ToolConfig};
-use toolroom_projections::{
-    catalog::{ToolRow, VersionRow},
-    stats::StatsBucket,
-};
+use toolroom_projections::catalog::{ToolRow, VersionRow};
 
 use super::{
     loader::{RecentRuns, ToolKey, ToolLoader},
@@ -20,7 +17,7 @@ use crate::{
         request,
         scalar::DateTime,
     },
-    service::{jobs::RUN_ACTION, tools},
+    service::{jobs::RUN_ACTION, stats::Health, tools},
 };
 
 /// How a tool is run.
@@ -52,8 +49,10 @@ impl From<Kind> for ToolKind {
 /// For whom a tool is described.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 pub enum ToolSpecFormat {
-    /// OpenAI's function calling.
+    /// OpenAI's function calling in Chat Completions.
     Openai,
+    /// OpenAI's function calling in the Responses API.
+    OpenaiResponses,
     /// Anthropic's tool use.
     Anthropic,
     /// The Model Context Protocol.
@@ -77,6 +76,7 @@ pub enum ActionType {
 
 /// How a tool's runs have gone of late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "Health")]
 pub enum HealthStatus {
     /// Fewer than one in ten failed, or none was run.
     Healthy,
@@ -317,7 +317,7 @@ impl ToolObject {
         let key = RecentRuns(ToolKey(self.0.workspace, self.0.id));
         let recent = loader.load_one(key).await?;
         Ok(ToolHealth {
-            status: recent.as_ref().map_or(HealthStatus::Healthy, health),
+            status: recent.as_ref().map_or(Health::Healthy, Health::of).into(),
             latency_ms: recent.and_then(|bucket| bucket.p50_ms),
             circuit: CircuitState::Closed,
         })
@@ -350,16 +350,5 @@ fn action_type(config: &ToolConfig) -> ActionType {
             HttpMethod::Put | HttpMethod::Patch => ActionType::Update,
             HttpMethod::Delete => ActionType::Delete,
         },
-    }
-}
-
-fn health(recent: &StatsBucket) -> HealthStatus {
-    let ended = recent.succeeded + recent.failed;
-    if recent.failed * 2 >= ended && recent.failed > 0 {
-        HealthStatus::Failing
-    } else if recent.failed * 10 >= ended && recent.failed > 0 {
-        HealthStatus::Degraded
-    } else {
-        HealthStatus::Healthy
     }
 }

@@ -17,11 +17,8 @@ use crate::{
         request,
         scalar::DateTime,
     },
-    service::tools,
+    service::tools::{self, SEARCH_CHARS},
 };
-
-/// Characters of a search text: more than any name, less than what is slow to look for.
-const SEARCH_CHARS: usize = 500;
 
 /// Which tools. What is left out does not restrict.
 #[derive(Clone, Debug, Default, InputObject)]

@@ -5,7 +5,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Accepted, Call, JobView, accept, hand_in, settled};
+use super::{Accepted, Call, JobView, accept_submission, hand_in, settled};
 use crate::{
     error::ApiError,
     service::settle::{JOBS, after_command},
@@ -73,7 +73,7 @@ async fn accept_all(
 ) -> Result<Vec<Accepted>, ApiError> {
     let (mut accepted, mut found) = (Vec::with_capacity(submissions.len()), Vec::new());
     for (index, submission) in submissions.iter().enumerate() {
-        match accept(state, ctx, &submission.call).await {
+        match accept_submission(state, ctx, submission).await {
             Ok(call) => accepted.push(call),
             Err(error) if error.violations.is_empty() => {
                 let mut error = error;

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use toolroom_domain::{
     JobId, Sealed, WorkspaceId,
     job::{Attempt, Failure, Job, Progress, Status, ToolRef},
+    tool::Kind,
 };
 use toolroom_projections::jobs::JobRow;
 
@@ -71,7 +72,7 @@ impl From<JobRow> for JobView {
                 id: row.tool,
                 version: row.tool_version,
                 kind: row.tool_kind,
-                connector: None,
+                connector: (row.tool_kind == Kind::Connector).then_some(row.tool_type),
             },
             action: row.action,
             input: row.input,

@@ -39,13 +39,13 @@ pub enum Behaviour {
 /// A JSON tool definition: what a REST tool is registered with.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RestDefinition {
-    api: RestApi,
-    input_schema: Value,
+pub(super) struct RestDefinition {
+    pub(super) api: RestApi,
+    pub(super) input_schema: Value,
     #[serde(default)]
-    output_schema: Option<Value>,
+    pub(super) output_schema: Option<Value>,
     #[serde(default)]
-    mapping: Mapping,
+    pub(super) mapping: Mapping,
 }
 
 /// A definition, and how its parts were called by whoever sent it.
@@ -134,7 +134,7 @@ impl Behaviour {
     }
 }
 
-fn parse_rest(definition: &Value) -> Result<RestDefinition, Vec<Violation>> {
+pub(super) fn parse_rest(definition: &Value) -> Result<RestDefinition, Vec<Violation>> {
     serde_path_to_error::deserialize(definition).map_err(|error| {
         let path = error.path().to_string();
         let violation = Violation::new(

@@ -1,11 +1,13 @@
 //! A change of parts of what a tool does, for contracts that show a tool as one flat object.
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use toolroom_domain::{
     Violation,
-    tool::{Definition, ExternalConfig, Kind, NativeConfig, ToolConfig},
+    tool::{Definition, ExternalConfig, Kind, NativeConfig, RestConfig, ToolConfig},
 };
+
+use super::behaviour::{RestDefinition, parse_rest};
 
 /// A change of parts of what a tool does; what is `None` stays as it is, whatever it is by then.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -18,6 +20,9 @@ pub struct BehaviourPatch {
     pub endpoint_url: Option<String>,
     /// Its whole new input schema.
     pub input_schema: Option<Value>,
+    /// Fields of a JSON tool definition: each takes the place of what was there, null of nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rest: Option<Map<String, Value>>,
 }
 
 impl BehaviourPatch {
@@ -26,6 +31,9 @@ impl BehaviourPatch {
     /// # Errors
     /// What is wrong with it, paths as in the other inputs of a tool.
     pub(super) fn applied_to(&self, current: &Definition) -> Result<Definition, Vec<Violation>> {
+        if let Some(changes) = &self.rest {
+            return redefined(current, changes);
+        }
         let config = self.config(&current.config)?;
         let changes_kind = config.kind() != current.config.kind();
         Ok(Definition {
@@ -97,6 +105,32 @@ impl BehaviourPatch {
     }
 }
 
+/// What a REST tool does after some fields of its definition changed. A tool of another kind has
+/// none of them yet.
+fn redefined(
+    current: &Definition,
+    changes: &Map<String, Value>,
+) -> Result<Definition, Vec<Violation>> {
+    let mut definition = match (&current.config, super::config(current)) {
+        (ToolConfig::Rest(_), Value::Object(definition)) => definition,
+        _ => Map::new(),
+    };
+    definition.extend(changes.clone());
+    definition.retain(|_, value| !value.is_null());
+    let RestDefinition {
+        api,
+        input_schema,
+        output_schema,
+        mapping,
+    } = parse_rest(&Value::Object(definition))?;
+    Ok(Definition {
+        config: ToolConfig::Rest(Box::new(RestConfig { api, mapping })),
+        input_schema,
+        output_schema,
+        ..current.clone()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -148,6 +182,39 @@ mod tests {
     }
 
     #[test]
+    fn fields_of_a_rest_definition_take_the_place_of_what_was_there() {
+        let fields = |value: Value| match value {
+            Value::Object(fields) => BehaviourPatch {
+                rest: Some(fields),
+                ..BehaviourPatch::default()
+            },
+            _ => panic!("not an object"),
+        };
+        let api = json!({"base_url": "https://example.org"});
+        let refused = fields(json!({"api": api})).applied_to(&native());
+        assert!(
+            refused.is_err(),
+            "a native tool has no input schema of its own to keep"
+        );
+        let whole = json!({
+            "api": api, "input_schema": {"type": "object"}, "output_schema": {"type": "array"},
+        });
+        let rest = fields(whole).applied_to(&native()).unwrap();
+        assert_eq!(rest.config.kind(), Kind::Rest);
+        assert!(
+            rest.requires_approval,
+            "what is not part of the definition stays"
+        );
+        let mapping = json!({"input_to_params": {"city": "q"}});
+        let change = fields(json!({"mapping": mapping, "output_schema": null}));
+        let after = change.applied_to(&rest).unwrap();
+        assert_eq!(after.output_schema, None);
+        let config = super::super::config(&after);
+        assert_eq!(config["mapping"], mapping);
+        assert_eq!(config["api"]["base_url"], api["base_url"]);
+    }
+
+    #[test]
     fn contradictions_are_refused() {
         for (is_native, function_path, endpoint_url) in [
             (None, Some("echo"), Some("https://example.org")),
@@ -158,7 +225,7 @@ mod tests {
                 is_native,
                 function_path: function_path.map(Into::into),
                 endpoint_url: endpoint_url.map(Into::into),
-                input_schema: None,
+                ..BehaviourPatch::default()
             };
             assert!(patch.applied_to(&native()).is_err(), "{patch:?}");
         }

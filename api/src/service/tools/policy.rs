@@ -50,3 +50,18 @@ impl PolicyPatch {
         }
     }
 }
+
+impl From<PolicyOverrides> for PolicyPatch {
+    /// The change that sets what these say, and leaves the rest.
+    fn from(said: PolicyOverrides) -> Self {
+        Self {
+            timeout_ms: said.timeout_ms.map(Some),
+            max_attempts: said.max_attempts.map(Some),
+            initial_delay_ms: said.initial_delay_ms.map(Some),
+            max_delay_ms: said.max_delay_ms.map(Some),
+            backoff_multiplier: said.backoff_multiplier.map(Some),
+            jitter: said.jitter.map(Some),
+            network: said.network.map(Some),
+        }
+    }
+}
