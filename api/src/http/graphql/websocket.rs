@@ -75,6 +75,12 @@ pub(super) fn upgrade<E: Executor>(
             };
             match converse(&mut socket, executor, opener, &shell).await {
                 End::Ours(closing) => close(&mut socket, closing).await,
+                End::Unreadable(closing) => {
+                    close(&mut socket, closing).await;
+                    // What was sent cannot be read past. A client that is still sending it must
+                    // find the connection open, or it never comes to read why it was closed.
+                    tokio::time::sleep(GOODBYE).await;
+                }
                 End::Theirs => answer_close(&mut socket).await,
                 End::Lost => {}
             }
@@ -85,6 +91,8 @@ pub(super) fn upgrade<E: Executor>(
 enum End {
     /// We close.
     Ours(Closing),
+    /// We close because of what the client sent, of which not all was read.
+    Unreadable(Closing),
     /// The client has closed, and waits for our answer.
     Theirs,
     /// The connection is gone.
@@ -128,8 +136,10 @@ async fn converse<E: Executor>(
             }
             message = socket.recv(), if told.capacity() > 0 && session.is_settled() => {
                 heard = Instant::now();
-                let Some(Ok(message)) = message else {
-                    return End::Lost;
+                let message = match message {
+                    Some(Ok(message)) => message,
+                    Some(Err(error)) => return unreadable(error, shell),
+                    None => return End::Lost,
                 };
                 let admitted = match message {
                     Message::Text(text) => session.admit(text.as_bytes()),
@@ -177,6 +187,26 @@ async fn converse<E: Executor>(
                 }
             },
         }
+    }
+}
+
+/// How a conversation ends in which the client sent what is no message, or one that is too large;
+/// the codes are those of RFC 6455.
+fn unreadable(error: axum::Error, shell: &Shell) -> End {
+    let error = error.into_inner();
+    match error.downcast_ref::<tungstenite::Error>() {
+        Some(tungstenite::Error::Capacity(_)) => {
+            let limit = shell.options.max_body_bytes;
+            let why = format!("A message must have at most {limit} bytes");
+            End::Unreadable(Closing(1009, why))
+        }
+        Some(tungstenite::Error::Utf8(_)) => {
+            End::Unreadable(Closing(1007, "A text must be UTF-8".into()))
+        }
+        Some(tungstenite::Error::Protocol(_)) => {
+            End::Unreadable(Closing(1002, "Invalid frame received".into()))
+        }
+        _ => End::Lost,
     }
 }
 

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+use futures::{SinkExt as _, StreamExt as _};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, frame::coding::CloseCode};
+use tokio_tungstenite::tungstenite::{
+    Message,
+    protocol::{CloseFrame, frame::coding::CloseCode},
+};
 
 use super::{
     server::{PATIENCE, Server},
@@ -53,6 +57,37 @@ async fn a_client_that_breaks_the_protocol_is_closed_with_its_code() {
     doubled.subscribe("a", "subscription { never }").await;
     doubled.subscribe("a", "subscription { never }").await;
     assert_eq!(doubled.closed_with().await, 4409);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_large_is_told_so_while_it_is_still_sent() {
+    let options = HttpOptions {
+        max_body_bytes: 10_000,
+        ..HttpOptions::default()
+    };
+    let server = Server::start(options).await;
+    for bytes in [10_001, 20_000_000] {
+        let (mut sending, mut reading) = server.acknowledged().await.0.split();
+        let text = Message::text("x".repeat(bytes));
+        let sent = tokio::spawn(async move { sending.send(text).await });
+        let closed = tokio::time::timeout(PATIENCE, reading.next())
+            .await
+            .unwrap();
+        let Some(Ok(Message::Close(Some(CloseFrame { code, reason })))) = closed else {
+            panic!("not closed: {closed:?}");
+        };
+        assert_eq!(code, CloseCode::Size);
+        assert_eq!(reason.as_str(), "A message must have at most 10000 bytes");
+        sent.abort();
+    }
+    let mut socket = server.acknowledged().await;
+    socket.send(json!({"type": "ping"})).await;
+    assert_eq!(
+        socket.receive().await,
+        json!({"type": "pong"}),
+        "others go on"
+    );
     server.stop().await;
 }
 
