@@ -10,6 +10,7 @@ pub mod metrics;
 pub mod rest;
 pub mod service;
 pub mod state;
+pub mod trpc;
 
 use std::{io, sync::Arc};
 
@@ -28,7 +29,10 @@ pub fn router(state: AppState, shell: &Shell, metrics: Metrics) -> Router {
     let schema = graphql::schema(state.clone());
     let graphql = http::graphql::routes(schema, Arc::clone(&auth), shell.clone());
     let limited = from_fn_with_state(state.clone(), limit::http::limited);
-    let contracts = rest::routes(&state, shell).merge(graphql).layer(limited);
+    let contracts = rest::routes(&state, shell)
+        .merge(trpc::routes(&state, shell))
+        .merge(graphql)
+        .layer(limited);
     let bounded = http::bounded(contracts, shell);
     let routes = bounded
         .merge(http::graphiql::routes())

@@ -1,8 +1,10 @@
 //! What clients of the five contracts send, and what they get.
 
 mod api_keys;
+mod dynamic_toolset;
 mod edge;
 mod graphql_over_http;
 mod probes;
 mod tool_manager;
+mod trpc;
 mod workspaces;

@@ -4,3 +4,4 @@ mod background;
 mod first_session;
 mod live;
 mod past;
+mod trpc_client;

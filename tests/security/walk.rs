@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
+use toolroom_api::trpc::Kind;
 use toolroom_domain::{
     Role,
     access::{Caller as As, Operation, Place, permits},
@@ -88,6 +89,44 @@ async fn every_rest_route_asks_the_table() {
                 route.operation,
                 answer.status,
                 code.as_deref(),
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_procedure_asks_the_table() {
+    let app = App::start_closed().await;
+    let everybody = Everybody::of(&app).await;
+    for procedure in toolroom_api::trpc::PROCEDURES {
+        let path = format!("/api/trpc/{}", procedure.path);
+        let (method, body) = match procedure.kind {
+            Kind::Query => (Method::GET, None),
+            Kind::Mutation => (Method::POST, Some(json!({}))),
+        };
+        for (caller, sender) in &everybody.0 {
+            let answer = sender.send(method.clone(), &path, body.as_ref()).await;
+            let code = answer.code();
+            let code = code.as_deref();
+            check(
+                procedure.path,
+                *caller,
+                procedure.operation,
+                answer.status,
+                code,
+            );
+            // What a batch hides in its list is refused as well.
+            let batch = format!("{path}?batch=1");
+            let inputs = body.as_ref().map(|_| json!({"0": {}}));
+            let answer = sender.send(method.clone(), &batch, inputs.as_ref()).await;
+            let code = answer.body[0]["error"]["data"]["errorCode"].as_str();
+            let code = code.or(answer.body["error"]["data"]["errorCode"].as_str());
+            check(
+                procedure.path,
+                *caller,
+                procedure.operation,
+                answer.status,
+                code,
             );
         }
     }

@@ -132,11 +132,12 @@ impl Caller {
 }
 
 impl Answer {
-    /// The code of an error, in GraphQL's shape or REST's.
+    /// The code of an error, in GraphQL's shape, REST's or tRPC's.
     pub fn code(&self) -> Option<String> {
         let found = [
             &self.body["errors"][0]["extensions"]["code"],
             &self.body["code"],
+            &self.body["error"]["data"]["errorCode"],
         ];
         found
             .into_iter()

@@ -19,7 +19,7 @@ use super::{
     media::{self, Answer},
     request_id::RequestId,
 };
-use crate::error;
+use crate::{error, trpc};
 
 /// The path whose answers have GraphQL's shape.
 pub(crate) const GRAPHQL_PATH: &str = "/graphql";
@@ -33,11 +33,16 @@ pub(crate) async fn with_bodies(
 ) -> Response {
     let is_graphql = request.uri().path() == GRAPHQL_PATH;
     let wanted = is_graphql.then(|| media::wanted(request.headers()));
+    let is_trpc = trpc::serves(request.uri().path());
     let mut response = next.run(request).await;
     let Some(problem) = take_problem(&mut response) else {
         return response;
     };
     let (content_type, body) = match wanted {
+        None if is_trpc => (
+            Answer::Json.content_type(),
+            trpc::rejection(&problem, request_id.as_str()),
+        ),
         Some(wanted) => (
             // An event stream has not begun yet, so this is told as any other request's error is.
             match wanted {
@@ -100,9 +105,6 @@ fn details(problem: &Problem) -> Value {
 /// The one error body of all REST contracts.
 fn rest_body(problem: &Problem, request_id: &RequestId, now: Timestamp) -> Value {
     let mut body = Map::new();
-    if let Some(field) = problem.null {
-        body.insert(field.into(), Value::Null);
-    }
     body.insert("error".into(), problem.message.as_ref().into());
     body.insert("detail".into(), problem.message.as_ref().into());
     body.insert("code".into(), problem.code.as_str().into());
@@ -115,6 +117,7 @@ fn rest_body(problem: &Problem, request_id: &RequestId, now: Timestamp) -> Value
     if !problem.candidates.is_empty() {
         body.insert("candidates".into(), json!(problem.candidates));
     }
+    body.extend(Map::clone(&problem.beside));
     Value::Object(body)
 }
 

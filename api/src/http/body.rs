@@ -36,6 +36,14 @@ pub(crate) async fn read_object(
     request: Request,
     options: &HttpOptions,
 ) -> Result<Map<String, Value>, Problem> {
+    parse_object(&read_json(request, options).await?)
+}
+
+/// A request's body, which is said to be JSON, as it came.
+///
+/// # Errors
+/// As [`read_object`], but for what only its content tells.
+pub(crate) async fn read_json(request: Request, options: &HttpOptions) -> Result<Bytes, Problem> {
     if !media::is_json(request.headers()) {
         return Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -49,7 +57,7 @@ pub(crate) async fn read_object(
     if began.elapsed() >= AT_ONCE {
         must_still_be_there(&parts.extensions).await?;
     }
-    parse_object(&bytes)
+    Ok(bytes)
 }
 
 /// Asks anew for who was let in when only the headers had come.
@@ -120,21 +128,25 @@ fn too_large(limit: usize) -> Problem {
 
 /// A JSON object, refused before parsing if it nests too deep.
 pub(crate) fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
+    match parse(bytes)? {
+        Value::Object(object) => Ok(object),
+        Value::Array(_) => Err(Problem::malformed(
+            "the body must be one JSON object, not an array; send each request by itself",
+        )),
+        _ => Err(Problem::malformed("the body must be a JSON object")),
+    }
+}
+
+/// Any JSON value, refused before parsing if it nests too deep.
+pub(crate) fn parse(bytes: &[u8]) -> Result<Value, Problem> {
     if let Some(field) = nesting::too_deep_field(BODY_DEPTH, bytes) {
         let problem = format!("must nest at most {JSON_DEPTH} levels");
         return Err(Problem::invalid(vec![Violation::new(field, problem)]));
     }
-    match serde_json::from_slice(bytes) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(Value::Array(_)) => Err(Problem::malformed(
-            "the body must be one JSON object, not an array; send each request by itself",
-        )),
-        Ok(_) => Err(Problem::malformed("the body must be a JSON object")),
-        Err(error) => Err(Problem::malformed(format!(
-            "the body is no valid JSON: {}",
-            place_of(&error)
-        ))),
-    }
+    serde_json::from_slice(bytes).map_err(|error| {
+        let place = place_of(&error);
+        Problem::malformed(format!("the body is no valid JSON: {place}"))
+    })
 }
 
 /// Where a text stops being JSON; never what stands there, which may be secret.

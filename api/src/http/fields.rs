@@ -1,5 +1,7 @@
 //! Takes typed fields out of a JSON object and gathers everything that is wrong with it.
 
+use std::ops::RangeInclusive;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use toolroom_domain::{Role, Violation};
@@ -68,6 +70,59 @@ impl Fields {
         })
     }
 
+    /// A list of texts that may be absent or null.
+    pub(crate) fn texts(&mut self, field: &'static str) -> Option<Vec<String>> {
+        self.optional(field, "a list of strings", |value| match value {
+            Value::Array(items) => items
+                .into_iter()
+                .map(|item| match item {
+                    Value::String(text) => Some(text),
+                    _ => None,
+                })
+                .collect(),
+            _ => None,
+        })
+    }
+
+    /// A whole number within bounds that may be absent or null.
+    pub(crate) fn number(
+        &mut self,
+        field: &'static str,
+        range: RangeInclusive<usize>,
+    ) -> Option<usize> {
+        let kind = format!("a whole number from {} to {}", range.start(), range.end());
+        self.optional(field, &kind, |value| {
+            let number = usize::try_from(value.as_u64()?).ok()?;
+            range.contains(&number).then_some(number)
+        })
+    }
+
+    /// What something is addressed by, an integer or a text, as a text; may be absent or null.
+    pub(crate) fn reference(&mut self, field: &'static str) -> Option<String> {
+        self.optional(field, "a number or a string", |value| match value {
+            Value::String(text) => Some(text),
+            Value::Number(number) => Some(number.as_u64()?.to_string()),
+            _ => None,
+        })
+    }
+
+    /// One of these words, whatever its case; may be absent or null.
+    pub(crate) fn word<T: Copy>(
+        &mut self,
+        field: &'static str,
+        known: &[(&'static str, T)],
+    ) -> Option<T> {
+        let words: Vec<_> = known.iter().map(|(word, _)| *word).collect();
+        let kind = format!("one of {}", words.join(", "));
+        self.optional(field, &kind, |value| {
+            let said = value.as_str()?;
+            let found = known
+                .iter()
+                .find(|(word, _)| word.eq_ignore_ascii_case(said));
+            found.map(|(_, meant)| *meant)
+        })
+    }
+
     /// A truth value that may be absent or null.
     pub(crate) fn flag(&mut self, field: &'static str) -> Option<bool> {
         self.optional(field, "true or false", |value| value.as_bool())
@@ -103,6 +158,12 @@ impl Fields {
             self.refuse(field, "is required");
         }
         value
+    }
+
+    /// Everything that is wrong with the fields that were taken; others are let pass, for a contract
+    /// whose clients send more than is asked for.
+    pub(crate) fn finish_open(self) -> Vec<Violation> {
+        self.violations
     }
 
     /// Everything that is wrong, fields left over included.

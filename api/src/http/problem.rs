@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use serde_json::{Map, Value};
 use toolroom_domain::{ErrorCode, JobId, Violation};
 
 use crate::error::ApiError;
@@ -34,8 +35,8 @@ pub struct Problem {
     pub job: Option<JobId>,
     /// The methods that the path knows, when it was another one.
     pub allow: Option<&'static str>,
-    /// A field that a contract shows beside the error body's, as null.
-    pub null: Option<&'static str>,
+    /// What a contract shows beside the error body's fields, or in the place of one.
+    pub beside: Box<Map<String, Value>>,
 }
 
 impl Problem {
@@ -50,7 +51,7 @@ impl Problem {
             candidates: Box::default(),
             job: None,
             allow: None,
-            null: None,
+            beside: Box::default(),
         }
     }
 

@@ -1,16 +1,17 @@
 //! What an operation answers when it cannot do what it was asked.
 
 use axum::response::{IntoResponse, Response};
+use serde_json::Value;
 use toolroom_domain::Violation;
 
 use crate::{error::ApiError, http::Problem, state::RequestContext};
 
 /// Why an operation was not carried out: ready to be given the contracts' one error body.
-pub(super) struct Failure(pub(super) Problem);
+pub(crate) struct Failure(pub(crate) Problem);
 
 impl Failure {
     /// An error of a service: a fault of ours is logged, here and nowhere else.
-    pub(super) fn of(error: ApiError, ctx: &RequestContext) -> Self {
+    pub(crate) fn of(error: ApiError, ctx: &RequestContext) -> Self {
         error.report(&ctx.request_id);
         if let Some(operation) = ctx.operation {
             ctx.note_refusal(operation.name(), &error);
@@ -19,7 +20,7 @@ impl Failure {
     }
 
     /// As [`Self::of`], the fields called as this contract calls them.
-    pub(super) fn renamed(
+    pub(crate) fn renamed(
         error: ApiError,
         ctx: &RequestContext,
         rename: impl Fn(&str) -> String,
@@ -35,9 +36,9 @@ impl Failure {
         Self(Problem::invalid(violations))
     }
 
-    /// The same with a field of the contract's beside the error body's, as null.
-    pub(super) fn with_null(mut self, field: &'static str) -> Self {
-        self.0.null = Some(field);
+    /// The same with a field of the contract's beside the error body's.
+    pub(crate) fn with(mut self, field: &'static str, value: impl Into<Value>) -> Self {
+        self.0.beside.insert(field.to_owned(), value.into());
         self
     }
 }

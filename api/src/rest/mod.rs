@@ -1,8 +1,10 @@
 //! The REST contracts: thin edges over the same commands and queries as GraphQL's.
 
 mod api_keys;
-mod failure;
-mod paging;
+mod dynamic_toolset;
+pub(crate) mod failure;
+pub(crate) mod paging;
+pub(crate) mod present;
 pub(crate) mod probes;
 mod routes;
 mod secrets;
@@ -18,7 +20,7 @@ pub use routes::Route;
 use routes::Routes;
 
 fn all() -> Routes {
-    let routes = tool_manager::routes(Routes::default());
+    let routes = dynamic_toolset::routes(tool_manager::routes(Routes::default()));
     let routes = api_keys::routes(workspaces::routes(routes));
     session::routes(secrets::routes(routes))
 }
@@ -38,7 +40,7 @@ pub fn listed() -> Vec<Route> {
 
 /// What an operation needs beside its request.
 #[derive(Clone)]
-struct Edge {
-    state: AppState,
-    shell: Shell,
+pub(crate) struct Edge {
+    pub(crate) state: AppState,
+    pub(crate) shell: Shell,
 }

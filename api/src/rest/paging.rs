@@ -18,9 +18,9 @@ const TOTAL: HeaderName = HeaderName::from_static("x-total-count");
 
 /// Which part of a list is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Part {
-    pub(super) offset: usize,
-    pub(super) limit: usize,
+pub(crate) struct Part {
+    pub(crate) offset: usize,
+    pub(crate) limit: usize,
 }
 
 impl Part {
@@ -63,7 +63,7 @@ impl Part {
     }
 
     /// Where the part ends in the list.
-    pub(super) fn end(self) -> usize {
+    pub(crate) fn end(self) -> usize {
         self.offset + self.limit
     }
 
@@ -85,7 +85,7 @@ impl Part {
 }
 
 /// The rows of a part, read page by page, and how many the whole list has.
-pub(super) async fn gather<K, R, F>(
+pub(crate) async fn gather<K, R, F>(
     part: Part,
     key: impl Fn(&R) -> K,
     read: impl Fn(PageRequest<K>) -> F,
@@ -121,6 +121,11 @@ where
 
 /// A part of a list as a bare array.
 pub(super) fn respond<T: Serialize>(path: &str, part: Part, total: usize, rows: &[T]) -> Response {
+    (headers(path, part, total), axum::Json(rows)).into_response()
+}
+
+/// What tells of a part of a list where it lies in the whole.
+pub(super) fn headers(path: &str, part: Part, total: usize) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(TOTAL, HeaderValue::from(total));
     let links = part.links(path, total);
@@ -129,7 +134,7 @@ pub(super) fn respond<T: Serialize>(path: &str, part: Part, total: usize, rows: 
     {
         headers.insert(header::LINK, links);
     }
-    (headers, axum::Json(rows)).into_response()
+    headers
 }
 
 #[cfg(test)]

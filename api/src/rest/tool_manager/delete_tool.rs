@@ -6,9 +6,8 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::get_tool::present;
 use crate::{
-    rest::{Edge, failure::Failure},
+    rest::{Edge, failure::Failure, present::present},
     service::tools,
     state::RequestContext,
 };

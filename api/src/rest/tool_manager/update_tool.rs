@@ -7,13 +7,10 @@ use axum::{
 use serde_json::Value;
 use toolroom_domain::tool::DetailsPatch;
 
-use super::{
-    get_tool::present,
-    tool::{Sent, Tool, renamed},
-};
+use super::tool::{Sent, Tool, renamed};
 use crate::{
     http::{Problem, body, fields::Fields},
-    rest::{Edge, failure::Failure},
+    rest::{Edge, failure::Failure, present::present},
     service::tools::{self, BehaviourPatch, ToolChange},
     state::RequestContext,
 };
@@ -56,6 +53,7 @@ fn read(
         function_path: sent.function_path,
         endpoint_url: sent.endpoint_url.filter(|url| Some(&**url) != endpoint_url),
         input_schema: sent.parameters_schema,
+        ..BehaviourPatch::default()
     };
     Ok(ToolChange {
         details: DetailsPatch {

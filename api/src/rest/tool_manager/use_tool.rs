@@ -34,7 +34,7 @@ pub(super) async fn handle(
     answer
         .await
         .map(Json)
-        .map_err(|failure: Failure| failure.with_null("result"))
+        .map_err(|failure: Failure| failure.with("result", Value::Null))
 }
 
 fn read(object: Map<String, Value>) -> Result<Call, Problem> {
@@ -71,22 +71,15 @@ fn renamed(path: &str) -> String {
 }
 
 async fn result(edge: &Edge, job: &JobView) -> Result<Value, ApiError> {
-    let failed = |error: String| json!({ "result": null, "error": error });
     Ok(match job.status {
         Status::Succeeded => {
             let result = jobs::output(&edge.state, job).await?;
             json!({ "result": result, "error": null })
         }
-        Status::Failed => failed(job.error.as_ref().map_or_else(
-            || "the tool failed".to_owned(),
-            |failure| failure.message.clone(),
-        )),
-        Status::Cancelled => failed(format!("the run was cancelled; it is {}", job.id)),
-        Status::Pending | Status::Running => failed(format!(
-            "the tool has not ended within {} s; it runs on as {}",
-            MAX_WAIT_MS / 1000,
-            job.id
-        )),
+        _ => {
+            let (_, why) = jobs::why_nothing(job);
+            json!({ "result": null, "error": why })
+        }
     })
 }
 

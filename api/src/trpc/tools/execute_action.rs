@@ -1,0 +1,151 @@
+//! `tools.executeAction`: runs an action of a tool and waits for its end.
+//!
+//! An action that fails rejects, as the contract's clients expect; the rejection's `data` holds what
+//! the run came to, why, and whether trying again may help.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+use toolroom_domain::job::{self, Status};
+
+use super::{
+    output_mapping::OutputMapping,
+    result::{Given, ToolActionResult},
+};
+use crate::{
+    error::{self, ApiError},
+    http::{Problem, fields::Fields},
+    rest::{Edge, failure::Failure, present::present},
+    service::{
+        jobs::{self, Call, JobView, MAX_WAIT_MS, ToolSelector},
+        stats,
+    },
+    state::RequestContext,
+    trpc::error::category,
+};
+
+/// What is asked for.
+struct Sent {
+    tool: String,
+    tool_type: Option<String>,
+    action: String,
+    parameters: Value,
+    is_test: bool,
+    mapping: Option<OutputMapping>,
+}
+
+pub(in crate::trpc) async fn handle(
+    edge: Edge,
+    ctx: RequestContext,
+    input: Fields,
+) -> Result<Value, Failure> {
+    let sent = read(input)?;
+    let of = |error| Failure::renamed(error, &ctx, renamed);
+    let row = present(&edge, &ctx, &sent.tool).await?;
+    let tool_type = row.definition.config.type_name();
+    must_be_of(sent.tool_type.as_deref(), tool_type).map_err(of)?;
+    let call = Call {
+        tool: ToolSelector::Any(row.id.to_string()),
+        version: None,
+        action: Some(sent.action),
+        input: sent.parameters,
+        is_test: sent.is_test,
+    };
+    let job = jobs::execute(&edge.state, &ctx, call, Some(MAX_WAIT_MS), None)
+        .await
+        .map_err(of)?;
+    let written = jobs::last_event(&edge.state, &job).await.map_err(of)?;
+    ctx.written.note(written);
+    let health = stats::health(&edge.state, &ctx, row.id).await.map_err(of)?;
+    if job.status == Status::Succeeded {
+        let output = jobs::output(&edge.state, &job).await.map_err(of)?;
+        let output = output.unwrap_or(Value::Null);
+        let data = match &sent.mapping {
+            Some(mapping) => mapping.apply(&output),
+            None => output.clone(),
+        };
+        let given = Given { output, data };
+        return Ok(json!(ToolActionResult::new(&job, health, Ok(given))));
+    }
+    let problem = problem(&job);
+    let result = ToolActionResult::new(&job, health, Err(&problem.message));
+    let failure = Failure::from(problem).with("result", json!(result));
+    Err(match &job.error {
+        Some(why) => explained(&edge, &job, why, failure).await.map_err(of)?,
+        None => failure,
+    })
+}
+
+fn read(mut input: Fields) -> Result<Sent, Problem> {
+    let tool = input.reference("toolId");
+    let tool = input.required("toolId", tool);
+    let action = input.text("actionId");
+    let action = input.required("actionId", action);
+    let tool_type = input.text("toolType");
+    let parameters = input.object("parameters").unwrap_or_default();
+    let is_test = input.flag("isTest").unwrap_or(false);
+    let mapping = input.object("outputMapping").map(OutputMapping::parse);
+    let mut violations = input.finish_open();
+    let mapping = mapping.transpose().unwrap_or_else(|found| {
+        violations.extend(found.into_iter().map(|v| v.under("outputMapping")));
+        None
+    });
+    match (tool, action) {
+        (Some(tool), Some(action)) if violations.is_empty() => Ok(Sent {
+            tool,
+            tool_type,
+            action,
+            parameters: Value::Object(parameters),
+            is_test,
+            mapping,
+        }),
+        _ => Err(Problem::invalid(violations)),
+    }
+}
+
+/// A configuration may name the type beside the tool; one that contradicts it is a mistake.
+pub(in crate::trpc) fn must_be_of(said: Option<&str>, is: &str) -> Result<(), ApiError> {
+    match said {
+        Some(said) if !said.eq_ignore_ascii_case(is) => {
+            let problem = format!("does not name this tool's type, which is {is}");
+            Err(ApiError::invalid_field("toolType", problem))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The path of a parameter as this contract calls it.
+pub(in crate::trpc) fn renamed(path: &str) -> String {
+    match path.strip_prefix("input") {
+        Some(rest) => format!("parameters{rest}"),
+        None if path == "action" => "actionId".to_owned(),
+        None => path.to_owned(),
+    }
+}
+
+/// Why a run gave nothing.
+fn problem(job: &JobView) -> Problem {
+    let (code, message) = jobs::why_nothing(job);
+    let status = match job.status {
+        Status::Pending | Status::Running => StatusCode::REQUEST_TIMEOUT,
+        Status::Succeeded | Status::Failed | Status::Cancelled => error::status(code),
+    };
+    Problem {
+        job: Some(job.id),
+        ..Problem::new(status, code, message)
+    }
+}
+
+/// A rejection with what the job says of its failure.
+async fn explained(
+    edge: &Edge,
+    job: &JobView,
+    why: &job::Failure,
+    failure: Failure,
+) -> Result<Failure, ApiError> {
+    let details = jobs::failure_details(&edge.state, job.workspace, job.id, why).await?;
+    Ok(failure
+        .with("errorCode", why.code.clone())
+        .with("category", category(why.category))
+        .with("retryable", why.retryable)
+        .with("details", details.unwrap_or(Value::Null)))
+}
