@@ -32,6 +32,9 @@ pub struct Tool {
     /// Until when its circuit is open, if it is.
     #[serde(default)]
     circuit_open_until: Option<Timestamp>,
+    /// When its circuit last opened or closed.
+    #[serde(default)]
+    circuit_changed_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,6 +79,12 @@ impl Tool {
     /// Until when its circuit is open, if it is; after that one call may try whether it works.
     pub fn circuit_open_until(&self) -> Option<Timestamp> {
         self.circuit_open_until
+    }
+
+    /// Whether a change of its circuit at this moment is later than what is known: nodes tell of
+    /// changes again, and in any order.
+    fn is_news_of_circuit(&self, at: Timestamp) -> bool {
+        self.circuit_changed_at.is_none_or(|known| known < at)
     }
 
     /// How it presents itself.
@@ -261,7 +270,7 @@ impl Aggregate for Tool {
                 at,
             } => {
                 self.must_exist()?;
-                if self.circuit_open_until.is_none_or(|open| open < until) {
+                if self.is_news_of_circuit(at) {
                     let event = Event::CircuitOpened {
                         failures,
                         until,
@@ -272,7 +281,7 @@ impl Aggregate for Tool {
             }
             Command::CloseCircuit { at } => {
                 self.must_exist()?;
-                if self.circuit_open_until.is_some() {
+                if self.circuit_open_until.is_some() && self.is_news_of_circuit(at) {
                     sink.write(Event::CircuitClosed { at }, self).await;
                 }
             }
@@ -353,8 +362,14 @@ impl Aggregate for Tool {
             Event::Revised { definition, .. } => self.versions.push(*definition),
             Event::Activated { .. } => self.active = true,
             Event::Deactivated { .. } => self.active = false,
-            Event::CircuitOpened { until, .. } => self.circuit_open_until = Some(until),
-            Event::CircuitClosed { .. } => self.circuit_open_until = None,
+            Event::CircuitOpened { until, at, .. } => {
+                self.circuit_open_until = Some(until);
+                self.circuit_changed_at = Some(at);
+            }
+            Event::CircuitClosed { at } => {
+                self.circuit_open_until = None;
+                self.circuit_changed_at = Some(at);
+            }
             Event::Deleted { .. } => self.deleted = true,
             Event::Restored { .. } => self.deleted = false,
         }

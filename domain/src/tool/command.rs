@@ -122,7 +122,8 @@ pub enum Command {
         /// When.
         at: Timestamp,
     },
-    /// Tells that its calls keep failing. Open already, it stays so unless `until` is later.
+    /// Tells that its calls keep failing, or failed when it was tried whether they succeed again. Told
+    /// again, or after something later, it changes nothing.
     OpenCircuit {
         /// How many calls failed.
         failures: u32,
@@ -131,7 +132,7 @@ pub enum Command {
         /// When.
         at: Timestamp,
     },
-    /// Tells that its calls succeed again.
+    /// Tells that its calls succeed again. Told again, or after something later, it changes nothing.
     CloseCircuit {
         /// When.
         at: Timestamp,

@@ -412,3 +412,56 @@ fn a_stored_registration_keeps_its_shape() {
         })
     );
 }
+
+fn open_circuit(second: i64) -> Command {
+    Command::OpenCircuit {
+        failures: 5,
+        until: at(second + 60),
+        at: at(second),
+    }
+}
+
+fn circuit_opened(second: i64) -> Event {
+    Event::CircuitOpened {
+        failures: 5,
+        until: at(second + 60),
+        at: at(second),
+    }
+}
+
+#[test]
+fn a_circuit_that_opens_and_closes_is_told_of_once() {
+    given::<Tool>([registered()])
+        .when(open_circuit(10))
+        .then([circuit_opened(10)]);
+    given::<Tool>([registered(), circuit_opened(10)])
+        .when(open_circuit(10))
+        .then([]);
+    given::<Tool>([registered(), circuit_opened(10)])
+        .when(Command::CloseCircuit { at: at(80) })
+        .then([Event::CircuitClosed { at: at(80) }]);
+    given::<Tool>([registered(), circuit_opened(10)])
+        .when(open_circuit(75))
+        .then([circuit_opened(75)]);
+    given::<Tool>([registered()])
+        .when(Command::CloseCircuit { at: at(80) })
+        .then([]);
+}
+
+#[test]
+fn what_is_told_late_of_a_circuit_changes_nothing() {
+    let closed = || {
+        [
+            registered(),
+            circuit_opened(10),
+            Event::CircuitClosed { at: at(80) },
+        ]
+    };
+    given::<Tool>(closed()).when(open_circuit(10)).then([]);
+    given::<Tool>(closed())
+        .when(open_circuit(90))
+        .then([circuit_opened(90)]);
+    given::<Tool>([registered(), circuit_opened(90)])
+        .when(Command::CloseCircuit { at: at(80) })
+        .then([]);
+}
