@@ -20,6 +20,7 @@ pub mod secrets;
 pub(crate) mod sender;
 pub mod settle;
 pub mod stats;
+pub mod tool_health;
 pub mod tools;
 pub mod workspaces;
 

@@ -1,7 +1,6 @@
 //! How runs have gone, by time.
 
 use jiff::{SignedDuration, Timestamp};
-use toolroom_domain::ToolId;
 use toolroom_projections::stats::{
     GroupBy, Period, StatsBucket, StatsQuery,
     query::{self, MAX_BUCKETS},
@@ -87,50 +86,4 @@ fn from(wanted: &Wanted, now: Timestamp) -> Result<Timestamp, ApiError> {
         return Err(ApiError::invalid_field("from", problem));
     }
     Ok(from)
-}
-
-/// The time within which a tool's runs tell how it is.
-pub(crate) const HEALTH_WINDOW: SignedDuration = SignedDuration::from_hours(24);
-
-/// How a tool's runs have gone of late.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn health(
-    state: &AppState,
-    ctx: &RequestContext,
-    tool: ToolId,
-) -> Result<Health, ApiError> {
-    let now = state.clock.now();
-    let since = now.saturating_sub(HEALTH_WINDOW).unwrap_or(now);
-    let reads = state.log.database.reads();
-    let recent = query::of_tools(reads, ctx.workspace, &[tool], since).await?;
-    Ok(recent.first().map_or(Health::Healthy, Health::of))
-}
-
-/// How a tool has gone of late, in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Health {
-    /// Fewer than one in ten runs failed, or there was none.
-    Healthy,
-    /// At least one in ten failed.
-    Degraded,
-    /// At least half of them failed.
-    Failing,
-}
-
-impl Health {
-    /// What the runs of some time say.
-    pub fn of(recent: &StatsBucket) -> Self {
-        let ended = recent.succeeded + recent.failed;
-        if recent.failed == 0 {
-            Self::Healthy
-        } else if recent.failed * 2 >= ended {
-            Self::Failing
-        } else if recent.failed * 10 >= ended {
-            Self::Degraded
-        } else {
-            Self::Healthy
-        }
-    }
 }

@@ -28,7 +28,7 @@ impl Projection for Catalog {
     }
 
     fn version(&self) -> i32 {
-        1
+        2
     }
 
     fn aggregate_types(&self) -> &'static [&'static str] {
@@ -60,6 +60,8 @@ impl Projection for Catalog {
                      created_by   text not null,
                      created_at   timestamptz not null,
                      updated_at   timestamptz not null,
+                     -- while its circuit is not closed: from when on a call may try it
+                     circuit_open_until timestamptz,
                      last_event   bigint not null
                  ) with (fillfactor = 80)"
             ),
@@ -126,7 +128,8 @@ async fn load(
     let ids: Vec<_> = ids.iter().map(|id| id.uuid()).collect();
     let sql = format!(
         "select id, workspace_id, number, name, title, description, category, tags::text as tags,
-                kind, is_active, is_deleted, version, created_by, created_at, updated_at, last_event
+                kind, is_active, is_deleted, version, created_by, created_at, updated_at,
+                circuit_open_until, last_event
          from {} where id = any($1)",
         tables.table("tools")
     );
@@ -151,6 +154,9 @@ fn entry(row: &PgRow) -> Result<Entry, sqlx::Error> {
         created_by: row.try_get("created_by")?,
         created_at: row.try_get::<SqlTimestamp, _>("created_at")?.to_jiff(),
         updated_at: row.try_get::<SqlTimestamp, _>("updated_at")?.to_jiff(),
+        circuit_open_until: row
+            .try_get::<Option<SqlTimestamp>, _>("circuit_open_until")?
+            .map(SqlTimestamp::to_jiff),
         last_event: row.try_get("last_event")?,
     })
 }
@@ -169,21 +175,24 @@ async fn write_entries(
     let sql = format!(
         "insert into {} as t
              (id, workspace_id, number, name, title, description, category, tags, kind, is_active,
-              is_deleted, version, created_by, created_at, updated_at, last_event)
+              is_deleted, version, created_by, created_at, updated_at, last_event,
+              circuit_open_until)
          select u.id, u.workspace_id, u.number, u.name, u.title, u.description, u.category,
                 u.tags::jsonb, u.kind, u.is_active, u.is_deleted, u.version, u.created_by,
-                u.created_at, u.updated_at, u.last_event
+                u.created_at, u.updated_at, u.last_event, u.circuit_open_until
          from unnest($1::uuid[], $2::uuid[], $3::integer[], $4::text[], $5::text[], $6::text[],
                      $7::text[], $8::text[], $9::text[], $10::boolean[], $11::boolean[],
                      $12::bigint[], $13::text[], $14::timestamptz[], $15::timestamptz[],
-                     $16::bigint[])
+                     $16::bigint[], $17::timestamptz[])
               as u (id, workspace_id, number, name, title, description, category, tags, kind,
-                    is_active, is_deleted, version, created_by, created_at, updated_at, last_event)
+                    is_active, is_deleted, version, created_by, created_at, updated_at, last_event,
+                    circuit_open_until)
          on conflict (id) do update
          set name = excluded.name, title = excluded.title, description = excluded.description,
              category = excluded.category, tags = excluded.tags, kind = excluded.kind,
              is_active = excluded.is_active, is_deleted = excluded.is_deleted,
              version = excluded.version, updated_at = excluded.updated_at,
+             circuit_open_until = excluded.circuit_open_until,
              last_event = excluded.last_event",
         tables.table("tools")
     );
@@ -204,6 +213,7 @@ async fn write_entries(
         .bind(column!(e => e.created_at.to_sqlx()))
         .bind(column!(e => e.updated_at.to_sqlx()))
         .bind(column!(e => e.last_event))
+        .bind(column!(e => e.circuit_open_until.map(ToSqlx::to_sqlx)))
         .execute(tx)
         .await?;
     Ok(())

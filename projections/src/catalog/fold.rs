@@ -31,6 +31,7 @@ pub(super) struct Entry {
     pub created_by: String,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+    pub circuit_open_until: Option<Timestamp>,
     pub last_event: i64,
 }
 
@@ -82,6 +83,7 @@ impl Fold {
                 created_by: created_by.clone(),
                 created_at: at,
                 updated_at: at,
+                circuit_open_until: None,
                 last_event: event.position,
             };
             self.entries.insert(tool, entry);
@@ -156,7 +158,14 @@ impl Fold {
                 at
             }
             // Whether it works at the moment is not what the tool is.
-            Event::CircuitOpened { .. } | Event::CircuitClosed { .. } => entry.updated_at,
+            Event::CircuitOpened { until, .. } => {
+                entry.circuit_open_until = Some(until);
+                entry.updated_at
+            }
+            Event::CircuitClosed { .. } => {
+                entry.circuit_open_until = None;
+                entry.updated_at
+            }
         };
         Ok(())
     }
@@ -196,6 +205,7 @@ pub fn as_of(events: &[RecordedEvent]) -> Result<Vec<ToolRow>, ApplyError> {
             created_by: entry.created_by,
             created_at: entry.created_at,
             updated_at: entry.updated_at,
+            circuit_open_until: entry.circuit_open_until,
             last_event: entry.last_event,
         })
     });

@@ -40,7 +40,8 @@ fn tools() -> Statement {
     Statement::new(
         "select t.id, t.number, t.workspace_id, t.name, t.title, t.description, t.category,
                 t.tags::text as tags, t.kind, t.is_active, t.is_deleted, t.version, t.created_by,
-                t.created_at, t.updated_at, t.last_event, v.definition::text as definition
+                t.created_at, t.updated_at, t.circuit_open_until, t.last_event,
+                v.definition::text as definition
          from projections.tools t
          -- The limit keeps this a look-up by the whole key. The policies restrict both tables to
          -- the workspace, from which the planner would conclude that hardly any rows meet.

@@ -45,6 +45,8 @@ pub struct ToolRow {
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
+    /// While its circuit is not closed: from when on one call may try whether it works.
+    pub circuit_open_until: Option<Timestamp>,
     /// The position of its last event.
     pub last_event: i64,
 }
@@ -68,6 +70,9 @@ impl ToolRow {
             created_by: row.try_get("created_by")?,
             created_at: row.try_get::<SqlTimestamp, _>("created_at")?.to_jiff(),
             updated_at: row.try_get::<SqlTimestamp, _>("updated_at")?.to_jiff(),
+            circuit_open_until: row
+                .try_get::<Option<SqlTimestamp>, _>("circuit_open_until")?
+                .map(SqlTimestamp::to_jiff),
             last_event: row.try_get("last_event")?,
         })
     }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
-use sqlx::Row as _;
+use sqlx::{Row as _, postgres::PgRow};
 use toolroom_domain::{JobId, ToolId, WorkspaceId, job::Status};
 use toolroom_eventlog::Reads;
 
@@ -197,4 +197,86 @@ pub async fn part(
     );
     let (rows, total) = tokio::try_join!(rows, total)?;
     Ok((rows, total.unwrap_or(0)))
+}
+
+/// Runs that are looked at to tell how a tool is doing.
+const RECENT: i64 = 20;
+
+/// Jobs among which they are looked for: those that wait have not ended.
+const LOOKED_THROUGH: i64 = 200;
+
+/// How the last runs of a tool ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RecentRuns {
+    /// The tool.
+    pub tool: ToolId,
+    /// How many have ended, cancelled ones left out.
+    pub ended: i64,
+    /// How many of these failed by the tool's fault: it could not be reached, took too long, failed by
+    /// itself, or may have done half.
+    pub failed: i64,
+    /// How long half of them took at the most, in milliseconds.
+    pub p50_ms: Option<f64>,
+}
+
+/// How the last runs of tools ended, of those that were requested since a moment; tools without any are
+/// left out.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn recent_of_tools(
+    reads: &Reads,
+    workspace: WorkspaceId,
+    tools: &[ToolId],
+    since: Timestamp,
+) -> Result<Vec<RecentRuns>, sqlx::Error> {
+    let ids: Vec<_> = tools.iter().map(|tool| tool.uuid()).collect();
+    let read = |row: &PgRow| {
+        Ok(RecentRuns {
+            tool: ToolId::from_uuid(row.try_get("tool_id")?),
+            ended: row.try_get("ended")?,
+            failed: row.try_get("failed")?,
+            p50_ms: row.try_get("p50_ms")?,
+        })
+    };
+    read::all(reads, workspace, read, || {
+        let mut sql = Statement::new("select t.id as tool_id, r.* from unnest(");
+        sql.push_bind(ids.clone());
+        sql.push(
+            "::uuid[]) as t (id)
+             cross join lateral (
+                 select count(*) as ended,
+                        count(*) filter (
+                            where status = 'FAILED'
+                              -- as text: json refuses to look into what holds \\u0000. Within a
+                              -- text of the error, quotation marks are escaped.
+                              and (error like '%\"category\":\"NETWORK\"%'
+                                   or error like '%\"category\":\"TIMEOUT\"%'
+                                   or error like '%\"category\":\"SERVER_ERROR\"%'
+                                   or error like '%\"code\":\"OUTCOME_UNKNOWN\"%')
+                              and error not like '%\"code\":\"CIRCUIT_OPEN\"%'
+                        ) as failed,
+                        percentile_cont(0.5) within group (order by duration_us) / 1000 as p50_ms
+                 from (
+                     select * from (
+                         select status, error::text as error, duration_us, created_at, id
+                         from projections.jobs
+                         where workspace_id = ",
+        );
+        sql.push_bind(workspace.uuid());
+        sql.push(" and tool_id = t.id and created_at >= ");
+        sql.push_bind(since.to_sqlx());
+        sql.push(" order by created_at desc, id desc limit ");
+        sql.push_bind(LOOKED_THROUGH);
+        sql.push(
+            ") newest
+                     where status in ('SUCCEEDED', 'FAILED')
+                     order by created_at desc, id desc
+                     limit ",
+        );
+        sql.push_bind(RECENT);
+        sql.push(") last) r where r.ended > 0");
+        sql
+    })
+    .await
 }

@@ -271,3 +271,29 @@ async fn the_past_folded_from_events_is_what_the_tables_say_now() {
     assert!(past.iter().all(|row| row.version == 1 && !row.is_deleted));
     app.stop().await;
 }
+
+#[tokio::test]
+async fn a_tool_tells_whether_its_circuit_is_open_without_having_changed() {
+    let app = App::start().await;
+    let id = app.register("say").await;
+    let opened = Command::OpenCircuit {
+        failures: 5,
+        until: at(70),
+        at: at(10),
+    };
+    assert!(app.tool(id, opened).await);
+    app.settled().await;
+    let tool = async || {
+        query::by_id(app.reads(), WORKSPACE, id)
+            .await
+            .unwrap()
+            .unwrap()
+    };
+    let broken = tool().await;
+    assert_eq!(broken.circuit_open_until, Some(at(70)));
+    assert_eq!(broken.updated_at, at(1));
+    assert!(app.tool(id, Command::CloseCircuit { at: at(75) }).await);
+    app.settled().await;
+    assert_eq!(tool().await.circuit_open_until, None);
+    app.stop().await;
+}

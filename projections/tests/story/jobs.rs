@@ -2,12 +2,12 @@
 
 use toolroom_domain::{
     ErrorCategory,
-    job::{Command, Failure, Progress, Status},
+    job::{Command, Failure, Progress, Status, Told},
     tool::Kind,
 };
 use toolroom_projections::{
     PageRequest,
-    jobs::{JobFilter, JobRow, ListJobs, query},
+    jobs::{JobFilter, JobRow, ListJobs, query, query::RecentRuns},
 };
 
 use crate::support::{App, WORKSPACE, at, sealed};
@@ -211,5 +211,55 @@ async fn jobs_are_listed_newest_first_and_filtered() {
         ..JobFilter::default()
     };
     assert_eq!(list(&app, of_kind).await, []);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn the_last_runs_of_a_tool_tell_how_it_is_doing() {
+    let app = App::start().await;
+    let (tool, idle) = (app.register("say").await, app.register("rest").await);
+    for n in 0..4 {
+        let id = app.request(tool).await;
+        app.start_job(id).await;
+        app.succeed(id, 1_000 * (n + 1), at(20)).await;
+    }
+    for (code, category) in [
+        ("TOOL_FAILED", ErrorCategory::ServerError),
+        ("OUTCOME_UNKNOWN", ErrorCategory::Unknown),
+        // the caller's fault, and what never went out
+        ("VALIDATION_FAILED", ErrorCategory::Validation),
+        ("CIRCUIT_OPEN", ErrorCategory::ServerError),
+    ] {
+        let id = app.request(tool).await;
+        app.start_job(id).await;
+        let command = Command::Fail {
+            attempt: 1,
+            error: Failure {
+                code: code.to_owned(),
+                category,
+                ..failure()
+            },
+            duration_us: 9_000,
+            exit_code: None,
+            retry_at: None,
+            told: Told::default(),
+            at: at(21),
+        };
+        assert!(app.job(id, command).await);
+    }
+    app.request(tool).await;
+    app.settled().await;
+    let recent = query::recent_of_tools(app.reads(), WORKSPACE, &[tool, idle], at(0))
+        .await
+        .unwrap();
+    let expected = RecentRuns {
+        tool,
+        ended: 8,
+        failed: 2,
+        p50_ms: Some(6.5),
+    };
+    assert_eq!(recent, [expected]);
+    let later = query::recent_of_tools(app.reads(), WORKSPACE, &[tool], at(1_000_000)).await;
+    assert_eq!(later.unwrap(), []);
     app.stop().await;
 }

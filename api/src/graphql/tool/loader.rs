@@ -3,14 +3,13 @@
 use std::collections::HashMap;
 
 use async_graphql::dataloader::Loader;
-use jiff::Timestamp;
 use toolroom_domain::{ToolId, WorkspaceId};
 use toolroom_projections::{
     catalog::{self, ToolRow},
-    stats::{self, StatsBucket},
+    jobs,
 };
 
-use crate::{error::ApiError, service::stats::HEALTH_WINDOW, state::AppState};
+use crate::{error::ApiError, service::tool_health, state::AppState};
 
 /// Loads what belongs to tools. It keeps nothing: each batch is read afresh.
 pub struct ToolLoader(pub AppState);
@@ -48,22 +47,17 @@ impl Loader<ToolKey> for ToolLoader {
 }
 
 impl Loader<RecentRuns> for ToolLoader {
-    type Value = StatsBucket;
+    type Value = jobs::query::RecentRuns;
     type Error = ApiError;
 
     async fn load(
         &self,
         keys: &[RecentRuns],
-    ) -> Result<HashMap<RecentRuns, StatsBucket>, ApiError> {
-        let now: Timestamp = self.0.clock.now();
-        let since = now.checked_sub(HEALTH_WINDOW).unwrap_or(now);
+    ) -> Result<HashMap<RecentRuns, Self::Value>, ApiError> {
         let mut found = HashMap::with_capacity(keys.len());
         for (workspace, tools) in by_workspace(keys.iter().map(|key| key.0)) {
-            let reads = self.0.log.database.reads();
-            for bucket in stats::query::of_tools(reads, workspace, &tools, since).await? {
-                if let Ok(tool) = bucket.key.parse() {
-                    found.insert(RecentRuns(ToolKey(workspace, tool)), bucket);
-                }
+            for (tool, runs) in tool_health::recent(&self.0, workspace, &tools).await? {
+                found.insert(RecentRuns(ToolKey(workspace, tool)), runs);
             }
         }
         Ok(found)

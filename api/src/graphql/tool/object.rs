@@ -17,7 +17,7 @@ use crate::{
         request,
         scalar::DateTime,
     },
-    service::{jobs::RUN_ACTION, stats::Health, tools},
+    service::{jobs::RUN_ACTION, tool_health, tools},
 };
 
 /// How a tool is run.
@@ -76,18 +76,19 @@ pub enum ActionType {
 
 /// How a tool's runs have gone of late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-#[graphql(remote = "Health")]
+#[graphql(remote = "tool_health::Status")]
 pub enum HealthStatus {
-    /// Fewer than one in ten failed, or none was run.
+    /// Fewer than one in ten of its last runs failed by its fault, or none was run within a day.
     Healthy,
-    /// At least one in ten failed.
+    /// At least one in ten did.
     Degraded,
-    /// At least half of them failed.
+    /// At least half of them did, or calls are not let through.
     Failing,
 }
 
 /// Whether calls are let through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "tool_health::Circuit")]
 pub enum CircuitState {
     /// They are.
     Closed,
@@ -134,12 +135,12 @@ pub struct ToolAction {
     output_schema: Option<Value>,
 }
 
-/// How a tool's runs have gone within a day.
+/// How a tool's last runs have gone, of those within a day.
 #[derive(SimpleObject)]
 pub struct ToolHealth {
     /// In one word.
     status: HealthStatus,
-    /// How long half of the runs took at the most.
+    /// How long half of them took at the most.
     latency_ms: Option<f64>,
     /// Whether calls are let through.
     circuit: CircuitState,
@@ -311,15 +312,17 @@ impl ToolObject {
         tools::config(&self.0.definition)
     }
 
-    /// How its runs have gone within a day.
+    /// How its last runs have gone, of those within a day.
     async fn health(&self, ctx: &Context<'_>) -> Result<ToolHealth, ApiError> {
         let loader = ctx.data_unchecked::<DataLoader<ToolLoader>>();
         let key = RecentRuns(ToolKey(self.0.workspace, self.0.id));
         let recent = loader.load_one(key).await?;
+        let now = app(ctx).clock.now();
+        let health = tool_health::judge(recent.as_ref(), self.0.circuit_open_until, now);
         Ok(ToolHealth {
-            status: recent.as_ref().map_or(Health::Healthy, Health::of).into(),
-            latency_ms: recent.and_then(|bucket| bucket.p50_ms),
-            circuit: CircuitState::Closed,
+            status: health.status.into(),
+            latency_ms: health.latency_ms,
+            circuit: health.circuit.into(),
         })
     }
 

@@ -17,7 +17,7 @@ use crate::{
     rest::{Edge, failure::Failure, present::present},
     service::{
         jobs::{self, Call, JobView, MAX_WAIT_MS, ToolSelector},
-        stats,
+        tool_health,
     },
     state::RequestContext,
     trpc::error::category,
@@ -55,7 +55,7 @@ pub(in crate::trpc) async fn handle(
         .map_err(of)?;
     let written = jobs::last_event(&edge.state, &job).await.map_err(of)?;
     ctx.written.note(written);
-    let health = stats::health(&edge.state, &ctx, row.id).await.map_err(of)?;
+    let health = tool_health::of(&edge.state, &row).await.map_err(of)?.status;
     if job.status == Status::Succeeded {
         let output = jobs::output(&edge.state, &job).await.map_err(of)?;
         let output = output.unwrap_or(Value::Null);

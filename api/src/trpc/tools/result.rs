@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::service::{jobs::JobView, stats::Health};
+use crate::service::{jobs::JobView, tool_health::Status};
 
 /// The contract's `ToolActionResult`.
 #[derive(Debug, PartialEq, Serialize)]
@@ -17,7 +17,7 @@ pub(super) struct ToolActionResult {
     health_status: HealthStatus,
 }
 
-/// How the tool has gone within a day, and how long this run took.
+/// How the tool has gone of late, and how long this run took.
 #[derive(Debug, PartialEq, Serialize)]
 struct HealthStatus {
     status: &'static str,
@@ -33,14 +33,10 @@ pub(super) struct Given {
 
 impl ToolActionResult {
     /// What a job came to: what it gave, or why it gave nothing.
-    pub(super) fn new(job: &JobView, health: Health, outcome: Result<Given, &str>) -> Self {
+    pub(super) fn new(job: &JobView, health: Status, outcome: Result<Given, &str>) -> Self {
         let ended = job.attempts.last().and_then(|attempt| attempt.exit_code);
         let health_status = HealthStatus {
-            status: match health {
-                Health::Healthy => "healthy",
-                Health::Degraded => "degraded",
-                Health::Failing => "failing",
-            },
+            status: health.as_str(),
             latency: job.duration_us.unwrap_or(0) as f64 / 1_000.0,
         };
         match outcome {
