@@ -62,6 +62,9 @@ const PROJECTOR_CONNECTIONS: u32 = 16;
 /// One that takes jobs, one that renews leases.
 const QUEUE_CONNECTIONS: u32 = 2;
 
+/// For what nodes share of tools: one that looks, one that tells.
+const GATE_CONNECTIONS: u32 = 2;
+
 /// Most requests are recognised from memory.
 const AUTHENTICATOR_CONNECTIONS: u32 = 3;
 
@@ -160,6 +163,7 @@ pub struct Database {
     sequencer: PgPool,
     projector: PgPool,
     queue: PgPool,
+    gate: PgPool,
     authenticator: PgPool,
     owner: PgConnectOptions,
 }
@@ -188,7 +192,14 @@ impl Database {
             committer: pool(COMMITTER, COMMITTER_CONNECTIONS),
             sequencer: derived(SEQUENCER, SEQUENCER_CONNECTIONS),
             projector: derived(PROJECTOR, PROJECTOR_CONNECTIONS),
-            queue: pool(QUEUE, QUEUE_CONNECTIONS),
+            queue: pool_of(
+                // Its tables are empty now and deep in a moment, and what is known of them is always
+                // of another moment: a plan that walks through all of a table is never right.
+                as_role(&owner, QUEUE)
+                    .options([("enable_seqscan", "off"), ("enable_bitmapscan", "off")]),
+                QUEUE_CONNECTIONS,
+            ),
+            gate: derived(QUEUE, GATE_CONNECTIONS),
             authenticator: pool(AUTHENTICATOR, AUTHENTICATOR_CONNECTIONS),
             owner,
         }
@@ -225,6 +236,12 @@ impl Database {
         &self.queue
     }
 
+    /// For what nodes share of tools, which need not wait for the disk: what a crash loses of it is
+    /// found out again.
+    pub fn gate_pool(&self) -> &PgPool {
+        &self.gate
+    }
+
     /// For finding out who asks.
     pub fn authenticator_pool(&self) -> &PgPool {
         &self.authenticator
@@ -239,6 +256,7 @@ impl Database {
             self.sequencer.close(),
             self.projector.close(),
             self.queue.close(),
+            self.gate.close(),
             self.authenticator.close(),
         );
     }

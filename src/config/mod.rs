@@ -45,11 +45,12 @@ const DEFAULT_LOG_FILTER: &str = "info,sqlx=error,sqlx::query=warn,rustls_platfo
 /// Beyond two cores' worth of connections a database only gets slower; the rest wait their turn.
 const DEFAULT_CONNECTIONS: u64 = 10;
 
-/// A background job waits for the outside most of its time, so many run beside each other.
-const DEFAULT_BACKGROUND: u64 = 32;
+/// A background job waits for the outside most of its time, so many run beside each other: twice the
+/// thousand slow calls that one tool may have under way.
+const DEFAULT_BACKGROUND: u64 = 2_048;
 
-/// Calls whose sender waits: each holds a connection of its own, and little else.
-const DEFAULT_FOREGROUND: u64 = 512;
+/// Calls whose sender waits: each holds a connection of its own, and little else. As many.
+const DEFAULT_FOREGROUND: u64 = 2_048;
 
 /// The largest definitions and inputs in use are some hundred KiB.
 const DEFAULT_BODY_BYTES: u64 = 2 * 1024 * 1024;

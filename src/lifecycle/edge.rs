@@ -5,6 +5,9 @@ use toolroom_api::{HttpOptions, http::Tls};
 
 use crate::config::Config;
 
+/// Requests that are answered beside those that wait for a call, and connections that do not send any.
+const BESIDE: usize = 1_024;
+
 /// How connections and requests are treated. `is_local` says whether whoever reaches the server is
 /// its owner.
 ///
@@ -21,6 +24,7 @@ pub fn options(config: &Config, is_local: bool) -> anyhow::Result<HttpOptions> {
         None => None,
         Some(files) => Some(Tls::load(&files.certificate, &files.key)?),
     };
+    let defaults = HttpOptions::default();
     Ok(HttpOptions {
         public_url: config.public_url.clone(),
         cors: edge.cors.clone(),
@@ -29,6 +33,10 @@ pub fn options(config: &Config, is_local: bool) -> anyhow::Result<HttpOptions> {
         max_body_bytes: config.limits.body_bytes,
         request_timeout: config.limits.request_timeout,
         shutdown_grace: config.worker.grace,
-        ..HttpOptions::default()
+        max_concurrent_requests: config.worker.foreground + BESIDE,
+        max_connections: defaults
+            .max_connections
+            .max(config.worker.foreground + 2 * BESIDE),
+        ..defaults
     })
 }

@@ -5,6 +5,7 @@
 
 mod database;
 mod edge;
+mod files;
 mod node;
 mod people;
 pub mod signals;
@@ -27,6 +28,7 @@ use crate::{
 /// # Errors
 /// When it cannot start, or a part of it dies.
 pub async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+    files::raise_limit();
     let http = edge::options(&config, !config.auth.required)?;
     let mut signals = Signals::install()?;
     // Before the database: a second server on the same port is told so at once.

@@ -280,7 +280,7 @@ async fn the_configuration_is_shown_with_its_origins_and_without_its_secrets() {
         "worker.background = 3 # toolroom.toml",
         "data_dir = \"elsewhere\" # --data-dir",
         "database_url = \"********\" # the variable DATABASE_URL",
-        "worker.foreground = 512 # default",
+        "worker.foreground = 2048 # default",
     ] {
         assert!(text.contains(line), "{line}: {text}");
     }

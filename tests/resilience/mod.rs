@@ -1,6 +1,7 @@
 //! What survives.
 
 mod bad_input;
+mod broken_tools;
 mod database_away;
 mod embedded;
 mod kill;

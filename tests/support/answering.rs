@@ -26,6 +26,14 @@ impl Answering {
         .await
     }
 
+    /// Answers each call with this status and no body.
+    pub async fn status(line: &str, headers: &str) -> Self {
+        Self::raw(format!(
+            "HTTP/1.1 {line}\r\n{headers}content-length: 0\r\nconnection: close\r\n\r\n"
+        ))
+        .await
+    }
+
     /// Takes calls and never answers.
     pub async fn never() -> Self {
         Self::raw(String::new()).await

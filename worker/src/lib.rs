@@ -8,6 +8,7 @@ pub mod calls;
 pub mod definitions;
 pub mod ends;
 pub mod executor;
+pub mod gate;
 pub mod leasing;
 pub mod mail;
 mod reactor;

@@ -20,6 +20,7 @@ use crate::{
     attempt::{Attempts, LEASE_MS, Started},
     calls::Calls,
     ends::Ends,
+    gate::{self, Denied, Ground, Wait},
 };
 
 /// How often who waits for a job looks whether it has ended, should the hint of its end be lost.
@@ -132,7 +133,8 @@ impl NodeRunner {
         self,
         request: RunRequest,
         context: CommandContext,
-        room: OwnedSemaphorePermit,
+        room: (OwnedSemaphorePermit, gate::Place),
+        may_wait: Wait,
         tell: oneshot::Sender<Result<Executed<Job>, PortError>>,
     ) -> Option<Result<RunOutcome, CommandError<job::Error>>> {
         // Taken before the job exists, so that a cancellation finds the call from the first moment.
@@ -152,6 +154,7 @@ impl NodeRunner {
             input: request.input,
             place,
             context,
+            wait: may_wait,
         };
         let outcome = self.attempts.carry_out(started).await;
         drop(room);
@@ -229,16 +232,24 @@ impl Runner for NodeRunner {
                 retry_after_ms: Some(BUSY_RETRY_MS),
             });
         };
+        let (workspace, tool) = (request.workspace, request.tool);
+        let part = self.attempts.gate.place(Ground::Fore, workspace, tool);
+        let room = (room, part.map_err(denied)?);
+        let until = tokio::time::Instant::now() + wait;
         let context = context(&request);
         // A task of its own: what was begun goes on when the sender goes away, or has waited long
         // enough.
         let (tell, told) = oneshot::channel();
-        let call =
-            tokio::spawn(
-                self.clone()
-                    .begin_and_carry_out(request, context.clone(), room, tell),
-            );
-        let until = tokio::time::Instant::now() + wait;
+        let call = tokio::spawn(self.clone().begin_and_carry_out(
+            request,
+            context.clone(),
+            room,
+            Wait {
+                ground: Ground::Fore,
+                until,
+            },
+            tell,
+        ));
         let begun = match told.await {
             Ok(Ok(started)) => started,
             Ok(Err(error)) => return Err(error),
@@ -274,15 +285,21 @@ impl Runner for NodeRunner {
 
     async fn offer(&self, request: RunRequest) -> Result<Offered, PortError> {
         let free = Arc::clone(&self.room.background).try_acquire_owned();
-        let Some(room) = free.ok().filter(|_| !self.stopping.begun.is_cancelled()) else {
+        let free = free.ok().filter(|_| !self.stopping.begun.is_cancelled());
+        // What would only wait here waits in the queue.
+        let part = || self.attempts.gate.offer(request.workspace, request.tool);
+        let Some(room) = free.and_then(|free| Some((free, part()?))) else {
             return Ok(Offered::NoRoom(Box::new(request)));
         };
         let context = context(&request);
         let (tell, told) = oneshot::channel();
-        tokio::spawn(
-            self.clone()
-                .begin_and_carry_out(request, context, room, tell),
-        );
+        tokio::spawn(self.clone().begin_and_carry_out(
+            request,
+            context,
+            room,
+            Wait::in_background(),
+            tell,
+        ));
         match told.await {
             Ok(Ok(started)) => Ok(Offered::Begun(RunOutcome {
                 job: started.after.aggregate,
@@ -291,6 +308,15 @@ impl Runner for NodeRunner {
             Ok(Err(error)) => Err(error),
             Err(_) => Err(internal("the call could not be carried out")),
         }
+    }
+}
+
+fn denied(denied: Denied) -> PortError {
+    PortError {
+        code: denied.code,
+        message: denied.message,
+        violations: Vec::new(),
+        retry_after_ms: u64::try_from(denied.retry_after.as_millis()).ok(),
     }
 }
 

@@ -28,8 +28,9 @@ use crate::{
     definitions::Definitions,
     ends::Ends,
     executor::Executor,
+    gate::{self, Gate, Ground, Rate, Wait},
     leasing::{
-        claim::{self, Claimed},
+        claim::{self, Claimed, Claims},
         former::Name,
         lease,
     },
@@ -102,6 +103,17 @@ impl Worker {
                 vault: log.vault.clone(),
                 live: log.signals.live.clone(),
                 executor,
+                gate: Gate::new(
+                    log.bus.clone(),
+                    log.database.gate_pool().clone(),
+                    Arc::clone(&clock),
+                    gate::Options {
+                        foreground: config.foreground,
+                        background: config.background,
+                        rate: Rate::of,
+                        clock: None,
+                    },
+                ),
                 clock,
                 node: config.node.as_str().into(),
             },
@@ -161,6 +173,7 @@ impl Worker {
             named,
             shutdown.clone(),
         ));
+        loops.spawn(self.attempts.gate.clone().run(shutdown.clone()));
         let handle = Handle {
             jobs: jobs.clone(),
             calls: self.calls.clone(),
@@ -183,20 +196,29 @@ impl Worker {
             () = shutdown.cancelled() => return,
             _ = is_named => {}
         }
+        let gate = &self.attempts.gate;
+        let mut claims = Claims::new(self.pool.clone(), self.config.node.clone());
         loop {
             let permits = tokio::select! {
                 () = shutdown.cancelled() => return,
                 permits = some_permits(&self.background) => permits,
             };
-            let wanted = i64::try_from(permits.len()).unwrap_or(i64::MAX);
-            let pause = match claim::claim(&self.pool, &self.config.node, wanted).await {
-                Ok(claimed) => {
-                    let idle = claimed.is_empty();
-                    for (claimed, permit) in claimed.into_iter().zip(permits) {
+            let pause = match claims.take(permits.len(), &gate.rooms()).await {
+                Ok(batch) => {
+                    let mut left = Vec::new();
+                    for (claimed, permit) in batch.jobs.into_iter().zip(permits) {
                         let worker = Arc::clone(&self);
-                        jobs.spawn(async move { worker.run(claimed, permit).await });
+                        match gate.place(Ground::Back, claimed.workspace, claimed.tool) {
+                            Ok(part) => {
+                                jobs.spawn(
+                                    async move { worker.run(claimed, (permit, part)).await },
+                                );
+                            }
+                            Err(_) => left.push(claimed),
+                        }
                     }
-                    idle.then_some(POLL_INTERVAL)
+                    claims.put_back(&left).await;
+                    (!batch.more).then_some(POLL_INTERVAL)
                 }
                 Err(error) => {
                     tracing::warn!(%error, "no jobs are taken: the database does not answer");
@@ -212,7 +234,7 @@ impl Worker {
         }
     }
 
-    async fn run(&self, claimed: Claimed, _permit: OwnedSemaphorePermit) {
+    async fn run(&self, claimed: Claimed, _room: (OwnedSemaphorePermit, gate::Place)) {
         if let Err(error) = self.try_run(claimed).await {
             tracing::error!(job = %claimed.job, %error, "a claimed job was not run; it will be claimed again");
         }
@@ -261,6 +283,7 @@ impl Worker {
                     input,
                     place,
                     context,
+                    wait: Wait::in_background(),
                 };
                 self.attempts.carry_out(started).await?;
             }

@@ -34,7 +34,8 @@ pub struct HttpOptions {
     /// Open connections, live ones included; one costs some 100 KiB.
     pub max_connections: usize,
     /// Requests being answered at once. Most of them wait for a tool; those that wait for one of
-    /// the ten database connections are bounded by how long they may wait.
+    /// the ten database connections are bounded by how long they may wait. To be more than a node
+    /// makes calls at once, so that whoever asks for something else is answered meanwhile.
     pub max_concurrent_requests: usize,
     /// How long a shutdown waits for requests in flight. Jobs that run on are taken over.
     pub shutdown_grace: Duration,

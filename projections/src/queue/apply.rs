@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use jiff_sqlx::{Timestamp as SqlTimestamp, ToSqlx};
 use sqlx::PgConnection;
-use toolroom_domain::{JobId, job::Event};
+use toolroom_domain::{JobId, ToolId, job::Event};
 use toolroom_eventlog::RecordedEvent;
 
 use crate::{
@@ -18,9 +18,11 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 struct Row {
     workspace_id: String,
+    tool_id: ToolId,
     position: i64,
     priority: i32,
-    run_at: Timestamp,
+    /// None when it is due at once.
+    run_at: Option<Timestamp>,
 }
 
 /// What an event later than the request changes. All by the database's clock, on which the workers
@@ -81,13 +83,17 @@ pub(super) fn fold(events: &[Arc<RecordedEvent>]) -> Result<Changes, ApplyError>
 fn remember(change: &mut Change, event: &Arc<RecordedEvent>) -> Result<(), ApplyError> {
     match decode::<Event>(event)? {
         Event::Requested {
-            priority, run_at, ..
+            tool,
+            priority,
+            run_at,
+            ..
         } => {
             change.row = Some(Row {
                 workspace_id: event.workspace_id.clone(),
+                tool_id: tool.id,
                 position: event.position,
                 priority,
-                run_at: run_at.unwrap_or(event.recorded_at),
+                run_at,
             });
         }
         Event::Started {
@@ -159,7 +165,7 @@ impl Changes {
             let Some(event) = retried(change) else {
                 continue;
             };
-            let Some(Event::Requested { priority, at, .. }) = requests.get(&event.aggregate_id)
+            let Some(Event::Requested { tool, priority, .. }) = requests.get(&event.aggregate_id)
             else {
                 return Err(ApplyError::event(
                     &event,
@@ -168,9 +174,10 @@ impl Changes {
             };
             change.row = Some(Row {
                 workspace_id: event.workspace_id.clone(),
+                tool_id: tool.id,
                 position: event.position,
                 priority: *priority,
-                run_at: *at,
+                run_at: None,
             });
         }
         Ok(())
@@ -238,20 +245,18 @@ async fn insert(
     }
     let state = |row: &(JobId, Row, Option<State>)| row.2.clone();
     let run_at = |row: &(JobId, Row, Option<State>)| {
-        state(row)
-            .and_then(|s| s.again)
-            .map_or(row.1.run_at, |(due, _)| due)
-            .to_sqlx()
+        let again = state(row).and_then(|s| s.again).map(|(due, _)| due);
+        again.or(row.1.run_at).map(ToSqlx::to_sqlx)
     };
     let states = States::of(rows.iter().map(|row| row.2.as_ref()));
     sqlx::query(&format!(
         "insert into {table}
              (job_id, workspace_id, position, priority, run_at, attempt, running, lease_until, node,
-              since)
-         select j, w, p, pr, r, a, l is not null, l, n, s
+              since, tool_id)
+         select j, w, p, pr, r, a, l is not null, l, n, s, t
          from unnest($1::text[], $2::text[], $3::bigint[], $4::int[], $5::timestamptz[], $6::int[],
-                     $7::timestamptz[], $8::text[], $9::timestamptz[])
-              as u(j, w, p, pr, r, a, l, n, s)
+                     $7::timestamptz[], $8::text[], $9::timestamptz[], $10::text[])
+              as u(j, w, p, pr, r, a, l, n, s, t)
          -- a job that failed and is retried within one batch still has its row
          on conflict (job_id) do update
          set position = excluded.position, run_at = excluded.run_at, attempt = excluded.attempt,
@@ -266,11 +271,20 @@ async fn insert(
     )
     .bind(rows.iter().map(|r| r.1.position).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.1.priority).collect::<Vec<_>>())
-    .bind(rows.iter().map(run_at).collect::<Vec<SqlTimestamp>>())
+    .bind(
+        rows.iter()
+            .map(run_at)
+            .collect::<Vec<Option<SqlTimestamp>>>(),
+    )
     .bind(states.attempts)
     .bind(states.leases)
     .bind(states.nodes)
     .bind(states.since)
+    .bind(
+        rows.iter()
+            .map(|r| r.1.tool_id.to_string())
+            .collect::<Vec<_>>(),
+    )
     .execute(tx)
     .await?;
     Ok(())

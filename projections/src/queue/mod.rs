@@ -68,9 +68,11 @@ impl Projection for Queue {
                 "create table {queue} (
                      job_id       text primary key,
                      workspace_id text not null,
+                     tool_id      text not null,
                      position     bigint not null,
                      priority     integer not null,
-                     run_at       timestamptz not null,
+                     -- when it will be due; none once it is, of which the workers take note
+                     run_at       timestamptz,
                      -- the latest attempt; 0 before the first
                      attempt      integer not null,
                      running      boolean not null,
@@ -82,15 +84,26 @@ impl Projection for Queue {
                      since        timestamptz
                  )"
             ),
+            // a line for each tool of each workspace: what may not be run now, however much there is
+            // of it, is stepped over in one go
             format!(
-                "create index {} on {queue} (priority desc, position) where not running",
-                tables.index("queue_waiting")
+                "create index {} on {queue} (workspace_id, tool_id, priority desc, position)
+                 where not running and run_at is null",
+                tables.index("queue_due")
+            ),
+            format!(
+                "create index {} on {queue} (run_at) where not running and run_at is not null",
+                tables.index("queue_later")
+            ),
+            format!(
+                "create index {} on {queue} (since) where not running and run_at is not null",
+                tables.index("queue_since")
             ),
             format!(
                 "create index {} on {queue} (lease_until) where running",
                 tables.index("queue_running")
             ),
-            // to lock a row that is taken is to be allowed to change it
+            // to lock a row that is taken, and to note that one is due
             format!("grant select, update on {queue} to {QUEUE}"),
         ]
     }

@@ -204,7 +204,7 @@ impl Told {
     /// Each row as its job's number, attempt, whether it runs, and when it is due, in seconds.
     async fn rows(&mut self) -> Vec<(u128, i32, bool, i64)> {
         let rows = sqlx::query(
-            "select job_id, attempt, running, extract(epoch from run_at)::bigint as due
+            "select job_id, attempt, running, coalesce(extract(epoch from run_at), 0)::bigint as due
              from projections.queue order by job_id",
         )
         .fetch_all(&mut self.tx)

@@ -397,6 +397,7 @@ async fn each_role_may_do_its_own_part_and_no_other() {
         (PROJECTOR, "delete", "projections.jobs"),
         (QUEUE, "update", "projections.queue"),
         (QUEUE, "delete", "operational.leases"),
+        (QUEUE, "update", "operational.gates"),
     ] {
         assert!(may(role, right, table).await, "{role} {right} {table}");
     }
@@ -416,6 +417,7 @@ async fn each_role_may_do_its_own_part_and_no_other() {
             (PROJECTOR, "update", "checkpoints"),
             (PROJECTOR, "insert", "projections.tools"),
             (QUEUE, "select", "operational.leases"),
+            (QUEUE, "select", "operational.gates"),
         ] {
             assert_eq!(
                 may(role, right, table).await,

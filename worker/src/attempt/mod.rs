@@ -23,7 +23,8 @@ use toolroom_eventlog::{
 use self::recorder::Recorder;
 use crate::{
     calls::Place,
-    executor::{self, CallError, Executor},
+    executor::{self, CallError, Executor, Journal as _, Level},
+    gate::{Ask, Gate, Ground, Wait},
 };
 
 /// For how long a node may be silent before its jobs are taken over, in milliseconds.
@@ -40,6 +41,7 @@ pub struct Attempts {
     pub(crate) live: Live,
     pub(crate) executor: Arc<Executor>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) gate: Gate,
     /// This node's name, as it is written on `JobStarted`.
     pub(crate) node: Arc<str>,
 }
@@ -53,6 +55,8 @@ pub(crate) struct Started {
     pub(crate) input: Value,
     pub(crate) place: Place,
     pub(crate) context: CommandContext,
+    /// For how long the call may wait to be made.
+    pub(crate) wait: Wait,
 }
 
 impl Attempts {
@@ -68,8 +72,6 @@ impl Attempts {
     ) -> Result<RunOutcome, CommandError<job::Error>> {
         let begun = Instant::now();
         let recorder = Arc::new(Recorder::new(self, &started));
-        // What decides before the call, such as a circuit that is open or a rate that is used up,
-        // is asked here (`admit`), and an attempt that it does not let through fails of it …
         let call = async {
             let result = self.call(&started, &recorder).await;
             recorder.stop_telling();
@@ -77,7 +79,6 @@ impl Attempts {
         };
         let (result, ()) = tokio::join!(call, recorder.tell_along());
         let result = recorder.judged(result);
-        // … and is told here how the call went (`settle`).
         let elapsed = begun.elapsed();
         let outcome = match &result {
             Ok(_) => "succeeded",
@@ -116,7 +117,21 @@ impl Attempts {
         if job.is_recorded() {
             return self.recall(started, &call).await;
         }
-        self.executor.run(call).await
+        let tell = |line| recorder.line(Level::Info, "gate", line);
+        let ask = Ask {
+            workspace: started.workspace,
+            tool: tool.id,
+            tool_type: tool.connector.as_deref().unwrap_or(tool.kind.as_str()),
+            timeout: Duration::from_millis(started.definition.policy.resolve().timeout_ms),
+            deadline: started.wait.until,
+            since: match started.wait.ground {
+                Ground::Back => job.run_at().or(job.requested_at()),
+                Ground::Fore => None,
+            },
+            tell: &tell,
+        };
+        let cancel = &started.place.cancel;
+        self.gate.guard(&ask, cancel, self.executor.run(call)).await
     }
 
     async fn append_outcome(

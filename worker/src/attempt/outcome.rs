@@ -5,14 +5,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 use toolroom_domain::{
-    ErrorCategory,
+    ErrorCategory, ErrorCode,
     job::{self, Command, Failure, Told, retry},
     limits,
 };
 use toolroom_eventlog::CommandError;
 
 use super::{Attempts, Started, recorder::Recorder};
-use crate::executor::CallError;
+use crate::{executor::CallError, gate::Ground};
 
 impl Attempts {
     /// The command that ends the attempt.
@@ -77,6 +77,14 @@ impl Attempts {
 fn next_attempt(started: &Started, error: &CallError) -> Option<Duration> {
     let job = &started.job.aggregate;
     if !error.retryable || job.is_recorded() {
+        return None;
+    }
+    // What was not let in at all is told to who waits for it, and not tried behind their back.
+    let is_not_let_in = matches!(
+        error.code,
+        ErrorCode::CircuitOpen | ErrorCode::RateLimitExceeded
+    );
+    if is_not_let_in && started.wait.ground == Ground::Fore {
         return None;
     }
     let policy = started.definition.policy.resolve();
