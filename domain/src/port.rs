@@ -41,6 +41,17 @@ pub trait DefinitionChecker: Send + Sync + 'static {
         input: &Value,
     ) -> Result<(), Vec<Violation>>;
 
+    /// Checks what a connector's tool is registered with. A reference `${NAME}` suits any text.
+    ///
+    /// # Errors
+    /// All violations, paths beginning with `type`, `credentials` or `config`.
+    fn check_credentials(
+        &self,
+        kind: &str,
+        credentials: &Value,
+        config: Option<&Value>,
+    ) -> Result<(), Vec<Violation>>;
+
     /// The services that tools can be made for, by type.
     fn connectors(&self) -> &[Arc<ConnectorSpec>];
 

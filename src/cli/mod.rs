@@ -4,6 +4,7 @@ mod backup;
 mod bench;
 mod client;
 mod config_print;
+mod connectors;
 mod credentials;
 mod doctor;
 mod export;
@@ -94,6 +95,8 @@ enum Command {
     Keys(keys::Arguments),
     /// Make workspaces, and say who is in them, on a server.
     Workspaces(workspaces::Arguments),
+    /// List the services that tools can be made for, or check a file that describes one.
+    Connectors(connectors::Arguments),
     /// Look for faults of the set-up, and say how to mend each.
     Doctor,
     /// Show the configuration.
@@ -167,6 +170,7 @@ impl Cli {
             Command::Whoami(remote) => login::whoami(&remote).await,
             Command::Keys(arguments) => keys::run(&config, arguments).await,
             Command::Workspaces(arguments) => workspaces::run(arguments).await,
+            Command::Connectors(arguments) => connectors::run(&config, arguments).await,
             Command::Doctor => doctor::run(&config).await,
             Command::Config {
                 command: ConfigCommand::Print,

@@ -39,6 +39,7 @@ keys! {
     NODE = "node", ["TOOLROOM_NODE"];
     EGRESS_ALLOW = "egress.allow", ["TOOLROOM_EGRESS_ALLOW"];
     ENV_SECRETS = "env_secrets", ["TOOLROOM_ENV_SECRETS"];
+    CONNECTORS_DIR = "connectors_dir", ["TOOLROOM_CONNECTORS_DIR"];
     WORKER_BACKGROUND = "worker.background", ["TOOLROOM_WORKER_BACKGROUND"];
     WORKER_FOREGROUND = "worker.foreground", ["TOOLROOM_WORKER_FOREGROUND"];
     WORKER_GRACE_MS = "worker.grace_ms", ["TOOLROOM_WORKER_GRACE_MS"];

@@ -134,6 +134,8 @@ pub struct Config {
     pub egress_allow: Vec<EgressRule>,
     /// Names of the variables that tool definitions may read.
     pub env_secrets: Vec<String>,
+    /// The folder with connectors of the operator's own.
+    pub connectors_dir: Option<PathBuf>,
     /// How much is run at once.
     pub worker: Worker,
     /// The mail server that takes letters.
@@ -244,6 +246,7 @@ impl Config {
             database_url,
             egress_allow: layers.required(&key::EGRESS_ALLOW, Vec::new()),
             env_secrets: layers.required(&key::ENV_SECRETS, Vec::new()),
+            connectors_dir: layers.optional(&key::CONNECTORS_DIR),
             worker: Worker {
                 background: whole::<1, 10_000>(layers, &key::WORKER_BACKGROUND, DEFAULT_BACKGROUND)
                     as usize,

@@ -21,6 +21,7 @@ use toolroom_eventlog::{
 use toolroom_projections::queue::Queue;
 use toolroom_worker::{
     VaultSecrets, Worker,
+    connector::Connectors,
     executor::{self, EgressOptions, Executor},
     mail::SmtpMailer,
 };
@@ -175,6 +176,7 @@ fn executor(config: &Config, log: &EventLog) -> anyhow::Result<Executor> {
         env_secrets: config.env_secrets.clone(),
         env: Arc::new(|name| std::env::var(name).ok()),
         secrets: Arc::new(VaultSecrets::new(log.vault.clone())),
+        connectors: Arc::new(Connectors::load(config.connectors_dir.as_deref())?),
         clock: Arc::new(SystemClock),
     };
     Executor::try_new(options).context("the executor cannot be started")

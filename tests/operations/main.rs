@@ -3,6 +3,7 @@
 
 mod bench;
 mod commands;
+mod connectors;
 mod remote;
 mod roles;
 mod rotation;

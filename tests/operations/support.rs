@@ -190,6 +190,12 @@ impl Ran {
         String::from_utf8_lossy(&self.0.stderr).into_owned()
     }
 
+    /// What it said of why it ended with another code than 0.
+    pub fn fails(self) -> String {
+        assert_ne!(self.code(), 0, "{self:?}");
+        self.words()
+    }
+
     pub fn succeeds(self) -> Self {
         assert_eq!(self.code(), 0, "{self:?}");
         self

@@ -5,6 +5,7 @@
 
 pub mod attempt;
 pub mod calls;
+pub mod connector;
 pub mod definitions;
 pub mod ends;
 pub mod executor;

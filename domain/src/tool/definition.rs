@@ -259,6 +259,10 @@ pub struct ConnectorConfig {
 pub struct CredentialsRef {
     /// Names their row in the vault.
     pub id: String,
+    /// The version of the tool that they were set with. It tells versions apart that differ in
+    /// nothing but a secret.
+    #[serde(default)]
+    pub version: u32,
     /// What of them may be shown: secret fields are masked.
     pub shown: Value,
 }

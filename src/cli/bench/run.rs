@@ -16,6 +16,7 @@ use toolroom_eventlog::{EventLog, SystemClock, embedded::Server, ids};
 use toolroom_projections::queue::Queue;
 use toolroom_worker::{
     Config, NodeRunner, Worker,
+    connector::Connectors,
     executor::{self, EgressOptions, Executor},
 };
 
@@ -115,6 +116,7 @@ fn runner(log: &EventLog) -> anyhow::Result<NodeRunner> {
         env_secrets: Vec::new(),
         env: Arc::new(|_: &str| None),
         secrets: Arc::new(executor::NoSecrets),
+        connectors: Arc::new(Connectors::built_in()?),
         clock: clock.clone(),
     })
     .context("the executor cannot be started")?;

@@ -36,9 +36,8 @@ impl DefinitionChecker for Executor {
                 found.extend(rest::check(&self.templates, rest, output_schema));
             }
             ToolConfig::Connector(connector) => {
-                if self.connector(&connector.connector).is_none() {
-                    let problem = "is not a connector of this server; list them with `connectors`";
-                    found.push(Violation::new("connector.type", problem));
+                if let Err(violation) = self.connectors.check_kind(&connector.connector) {
+                    found.push(violation.under("connector.type"));
                 }
             }
         }
@@ -58,15 +57,28 @@ impl DefinitionChecker for Executor {
         tool: ToolId,
         version: u32,
         definition: &Definition,
-        _action: Option<&str>,
+        action: Option<&str>,
         input: &Value,
     ) -> Result<(), Vec<Violation>> {
         check_size(input).map_err(|violation| vec![violation])?;
+        if let ToolConfig::Connector(connector) = &definition.config {
+            let kind = &connector.connector;
+            return self.connectors.check_input(kind, action, input);
+        }
         let schemas = self.schemas.get(tool, version, definition)?;
         schemas.input.check(input)
     }
 
     fn connectors(&self) -> &[Arc<ConnectorSpec>] {
-        &[]
+        self.connectors.specs()
+    }
+
+    fn check_credentials(
+        &self,
+        kind: &str,
+        credentials: &Value,
+        config: Option<&Value>,
+    ) -> Result<(), Vec<Violation>> {
+        self.connectors.check_settings(kind, credentials, config)
     }
 }

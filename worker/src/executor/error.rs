@@ -148,7 +148,7 @@ impl CallError {
 }
 
 /// The beginning of a text, at most `max_bytes` long and cut between characters.
-pub(super) fn beginning(text: &str, max_bytes: usize) -> &str {
+pub(crate) fn beginning(text: &str, max_bytes: usize) -> &str {
     &text[..text.floor_char_boundary(max_bytes)]
 }
 

@@ -1,6 +1,6 @@
 //! What a run tells while it goes.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use toolroom_domain::job::{Progress, Receipt, SecretUse};
@@ -35,6 +35,17 @@ impl fmt::Display for Level {
     }
 }
 
+/// What the other side says of its rate limit, counted from its answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Announced {
+    /// Calls that are left.
+    pub remaining: Option<u64>,
+    /// When there will be more.
+    pub reset_after: Option<Duration>,
+    /// For how long it wants to be left alone.
+    pub retry_after: Option<Duration>,
+}
+
 /// Is told what a run does. What it is told holds no secret any more.
 #[async_trait]
 pub trait Journal: Send + Sync {
@@ -56,6 +67,11 @@ pub trait Journal: Send + Sync {
 
     /// How the call of the same key ended.
     fn received(&self, receipt: Receipt);
+
+    /// What the other side says of its rate limit; must not wait.
+    fn announced(&self, announced: Announced) {
+        let _ = announced;
+    }
 
     /// With which code the run ended, where it is a process.
     fn exit_code(&self, code: i32);

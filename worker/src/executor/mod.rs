@@ -5,19 +5,21 @@
 //! panics, and its errors hold no secret and nothing of the input.
 
 mod checker;
-mod egress;
-mod error;
+mod connection;
+pub(crate) mod egress;
+pub(crate) mod error;
 mod external;
 mod fetch;
 pub(crate) mod http;
-mod journal;
+pub(crate) mod journal;
 mod jsonpath;
 pub mod native;
-mod rest;
-mod schema;
-mod secrets;
+pub(crate) mod rehearsal;
+pub(crate) mod rest;
+pub(crate) mod schema;
+pub(crate) mod secrets;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -27,13 +29,17 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use toolroom_domain::{
     Clock, ErrorCategory, JobId, ToolId, WorkspaceId,
-    tool::{Definition, Policy, ToolConfig},
+    connector::TEST_CONNECTION,
+    tool::{Definition, Kind, Policy, ToolConfig},
 };
 use tracing::Instrument;
+
+use crate::connector::{self, Connectors};
 
 use self::{
     egress::Egress,
     http::{Effects, Wire},
+    rehearsal::Rehearsal,
     rest::Templates,
     secrets::SecretSource,
 };
@@ -41,7 +47,7 @@ pub use self::{
     egress::{EgressOptions, EgressRule, ParseRuleError, Resolver, SystemResolver, is_public},
     error::{CallError, DETAILS_BYTES, Error},
     fetch::Fetcher,
-    journal::{Journal, Level},
+    journal::{Announced, Journal, Level},
     secrets::{EnvLookup, NoSecrets, SecretStore, SecretValue, StoreError},
 };
 
@@ -59,6 +65,8 @@ pub struct Options {
     pub env: EnvLookup,
     /// Holds the workspaces' secrets, and the credentials of their tools.
     pub secrets: Arc<dyn SecretStore>,
+    /// The services that tools can be made for.
+    pub connectors: Arc<Connectors>,
     /// Tells native functions the time.
     pub clock: Arc<dyn Clock>,
 }
@@ -112,6 +120,7 @@ pub struct Executor {
     egress: Egress,
     templates: Templates,
     secrets: SecretSource,
+    connectors: connector::Engine,
     schemas: schema::Cache,
     clock: Arc<dyn Clock>,
 }
@@ -139,6 +148,7 @@ impl Executor {
                 listed: options.env_secrets.into(),
                 lookup: options.env,
             },
+            connectors: connector::Engine::new(options.connectors),
             schemas: schema::Cache::new(),
             clock: options.clock,
         })
@@ -215,12 +225,13 @@ impl Executor {
         policy: Policy,
         effects: &Arc<Effects>,
     ) -> Result<Value, CallError> {
-        if call.action.is_some() {
+        let config = &call.definition.config;
+        let is_connector = matches!(config, ToolConfig::Connector(_));
+        if !is_connector && call.action.is_some_and(|action| action != TEST_CONNECTION) {
             return Err(CallError::invalid(
                 "the tool has no actions; call it without one",
             ));
         }
-        let config = &call.definition.config;
         if !policy.network && !matches!(config, ToolConfig::Native(_)) {
             return Err(CallError::egress_denied(
                 "the tool's policy keeps it off the network; set `policy.network` to let it call",
@@ -233,24 +244,53 @@ impl Executor {
             call.job,
             Arc::clone(effects),
         );
-        let output = match config {
+        if !is_connector && call.action.is_some() {
+            return connection::test(self, call, &wire).await;
+        }
+        let rehearsal = Rehearsal::default();
+        let is_rehearsed = call.is_test && matches!(config.kind(), Kind::External | Kind::Rest);
+        let wire = match is_rehearsed {
+            true => wire.rehearsing(&rehearsal),
+            false => wire,
+        };
+        let outcome = self.outcome(call, &wire).await;
+        if is_rehearsed {
+            return rehearsal.end(outcome);
+        }
+        self.check_output(call, outcome?).await
+    }
+
+    async fn outcome(&self, call: &Call<'_>, wire: &Wire<'_>) -> Result<Value, CallError> {
+        match &call.definition.config {
             ToolConfig::Native(native) => self.call_native(call, &native.function_path).await,
-            ToolConfig::External(external) => external::call(&wire, external, call.input).await,
+            ToolConfig::External(external) => external::call(wire, external, call.input).await,
             ToolConfig::Rest(rest) => {
                 let around = rest::Surroundings {
-                    wire: &wire,
+                    wire,
                     templates: &self.templates,
                     secrets: &self.secrets,
                     workspace: call.workspace,
                 };
                 rest::call(around, rest, call.definition, call.input).await
             }
-            ToolConfig::Connector(connector) => Err(CallError::invalid(format!(
-                "this server has no connector of the type `{}`",
-                connector.connector
-            ))),
-        }?;
-        self.check_output(call, output).await
+            ToolConfig::Connector(config) => {
+                let around = connector::Surroundings {
+                    wire,
+                    egress: &self.egress,
+                    templates: &self.templates,
+                    references: &self.secrets,
+                    workspace: call.workspace,
+                };
+                let wanted = connector::Wanted {
+                    config,
+                    job: call.job,
+                    action: call.action,
+                    input: call.input,
+                    is_test: call.is_test,
+                };
+                self.connectors.call(&around, wanted).await
+            }
+        }
     }
 
     async fn call_native(&self, call: &Call<'_>, path: &str) -> Result<Value, CallError> {

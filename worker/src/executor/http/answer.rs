@@ -1,19 +1,25 @@
 //! An answer: read within a bound, judged by its status, and taken for JSON.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
 use reqwest::{
     Response, StatusCode,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap},
+    header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue},
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use toolroom_domain::{ErrorCategory, job::Progress, limits, tool::depth};
 use url::Url;
 
-use super::{Effects, retry_after::retry_after, send::unreachable, unknown, worth_repeating};
+use super::{
+    Effects,
+    header::{header_name, header_value},
+    retry_after::retry_after,
+    send::unreachable,
+    unknown, worth_repeating,
+};
 use crate::executor::{
     error::{CallError, DETAILS_BYTES, beginning},
     journal::Journal,
@@ -57,6 +63,42 @@ impl Answer {
             received_at: Timestamp::UNIX_EPOCH,
             counted: None,
         }
+    }
+
+    /// An answer that no service gave: text is a text, all else JSON, unless `headers` say it.
+    ///
+    /// # Errors
+    /// When it could not have come over HTTP.
+    pub(crate) fn made_up(
+        status: u16,
+        headers: &BTreeMap<String, String>,
+        body: &Value,
+    ) -> Result<Self, CallError> {
+        let impossible = |what: &str| CallError::invalid(format!("no answer has such a {what}"));
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            let header = header_name(name).zip(header_value(value));
+            let (name, value) = header.ok_or_else(|| impossible("header"))?;
+            map.insert(name, value);
+        }
+        let (bytes, content_type) = match body {
+            Value::Null => (Bytes::new(), None),
+            Value::String(text) => (Bytes::from(text.clone()), Some("text/plain")),
+            json => (Bytes::from(json.to_string()), Some("application/json")),
+        };
+        if let Some(content_type) = content_type {
+            let value = HeaderValue::from_static(content_type);
+            map.entry(CONTENT_TYPE).or_insert(value);
+        }
+        Ok(Self {
+            status: StatusCode::from_u16(status).map_err(|_| impossible("status"))?,
+            headers: map,
+            body: bytes,
+            url: Url::parse("about:blank").map_err(|_| impossible("address"))?,
+            repeatable: true,
+            received_at: Timestamp::UNIX_EPOCH,
+            counted: None,
+        })
     }
 
     /// Reads the body.
@@ -145,21 +187,27 @@ impl Answer {
             let error = self.failed(ErrorCategory::ServerError, problem);
             return Err(error.with_details(json!({ "contentType": beginning(&essence, 200) })));
         }
+        self.parsed().await.map_err(|problem| {
+            let message = format!("the endpoint's answer is not valid JSON: {problem}");
+            self.failed(ErrorCategory::ServerError, message)
+        })
+    }
+
+    /// The body as JSON, whatever its type; `null` where there is none.
+    ///
+    /// # Errors
+    /// Why it is none, without anything of it.
+    pub(crate) async fn parsed(&self) -> Result<Value, String> {
         if self.body.is_empty() {
             return Ok(Value::Null);
         }
         let body = self.body.clone();
-        let parsed = if body.len() <= PARSE_INLINE_BYTES {
-            parse(&body)
-        } else {
-            tokio::task::spawn_blocking(move || parse(&body))
-                .await
-                .unwrap_or_else(|_| Err("it could not be parsed".to_owned()))
-        };
-        parsed.map_err(|problem| {
-            let message = format!("the endpoint's answer is not valid JSON: {problem}");
-            self.failed(ErrorCategory::ServerError, message)
-        })
+        if body.len() <= PARSE_INLINE_BYTES {
+            return parse(&body);
+        }
+        tokio::task::spawn_blocking(move || parse(&body))
+            .await
+            .unwrap_or_else(|_| Err("it could not be parsed".to_owned()))
     }
 
     /// The answer itself, if its status is one of success.

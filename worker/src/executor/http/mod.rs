@@ -33,7 +33,9 @@ pub(super) use self::{
     answer::{Read, read},
     send::{Departure, Request, follow},
 };
-use super::{egress::Egress, error::CallError, journal::Journal, secrets::Secrets};
+use super::{
+    egress::Egress, error::CallError, journal::Journal, rehearsal::Rehearsal, secrets::Secrets,
+};
 
 /// What the calls of one run share.
 pub(crate) struct Wire<'a> {
@@ -43,6 +45,7 @@ pub(crate) struct Wire<'a> {
     job: JobId,
     steps: AtomicU32,
     effects: Arc<Effects>,
+    rehearsal: Option<&'a Rehearsal>,
 }
 
 impl<'a> Wire<'a> {
@@ -60,6 +63,7 @@ impl<'a> Wire<'a> {
             job,
             steps: AtomicU32::new(0),
             effects,
+            rehearsal: None,
         }
     }
 
@@ -68,10 +72,27 @@ impl<'a> Wire<'a> {
         secrets.tell(self.journal);
     }
 
+    /// The same, that lets nothing out that may change something, and notes what it would send.
+    #[must_use]
+    pub(crate) fn rehearsing(mut self, rehearsal: &'a Rehearsal) -> Self {
+        self.rehearsal = Some(rehearsal);
+        self
+    }
+
     /// The next step of the run. Steps must be taken in the same order in each attempt: by its
     /// number the other side knows a repetition.
     pub(crate) fn step(&self) -> Step {
         Step::numbered(self.job, self.steps.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Tells the time.
+    pub(crate) fn clock(&self) -> &'a dyn Clock {
+        self.clock
+    }
+
+    /// Is told what the run does.
+    pub(crate) fn journal(&self) -> &'a dyn Journal {
+        self.journal
     }
 
     /// A step beside the numbered ones, for calls that only some attempts make, such as fetching a
@@ -91,6 +112,9 @@ pub(crate) async fn exchange(
     outgoing: Outgoing,
     secrets: &Secrets,
 ) -> Result<Answer, CallError> {
+    if let Some(rehearsal) = wire.rehearsal {
+        rehearsal.meet(&outgoing, secrets)?;
+    }
     let repeatable = outgoing.repeatable;
     let receipt = receipt::of(&outgoing, wire.clock.now(), secrets);
     let departure = Departure::default();

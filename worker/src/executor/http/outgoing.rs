@@ -18,7 +18,7 @@ pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempote
 pub(crate) struct Step(String);
 
 impl Step {
-    pub(super) fn numbered(job: JobId, number: u32) -> Self {
+    pub(crate) fn numbered(job: JobId, number: u32) -> Self {
         match number {
             1 => Self(job.to_string()),
             number => Self(format!("{job}/{number}")),
@@ -28,6 +28,12 @@ impl Step {
     #[allow(dead_code, reason = "for connectors")]
     pub(super) fn named(job: JobId, name: &str) -> Self {
         Self(format!("{job}/{name}"))
+    }
+
+    /// Whether it is a call of the tool itself, not one beside it such as fetching a token.
+    pub(crate) fn is_numbered(&self) -> bool {
+        let number = self.0.rsplit_once('/').map(|(_, number)| number);
+        number.is_none_or(|number| number.bytes().all(|b| b.is_ascii_digit()))
     }
 
     /// The idempotency key: the same in each attempt of the job.

@@ -12,7 +12,7 @@ use toolroom_domain::{
 };
 use url::Url;
 
-pub(super) use self::template::Templates;
+pub(crate) use self::template::{Place, Templates};
 use self::{
     mapping::{Entry, apply, input_entry, output_entry},
     request::build,

@@ -3,6 +3,8 @@
 //! Statements (`{% … %}`), macros and other templates are left out: what is left can neither loop
 //! nor grow its output without bound, and reads nothing but the input.
 
+mod expression;
+
 use std::{collections::HashSet, io};
 
 use minijinja::{
@@ -24,12 +26,12 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 
 /// The filters that there are.
-const FILTERS: &str = "abs, default, first, float, int, join, last, length, lower, round, string, \
-                       tojson, trim, upper, urlencode";
+const FILTERS: &str = "abs, bytes, default, first, float, int, join, last, length, lower, path, \
+                       pick, round, string, tojson, trim, upper, urlencode";
 
 /// Where a template's output goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::executor) enum Place {
+pub(crate) enum Place {
     /// Into a URL: values are percent-encoded and must not be empty.
     Url,
     /// Into a header, a query value or a body.
@@ -37,7 +39,7 @@ pub(in crate::executor) enum Place {
 }
 
 /// The template engine, without anything that a tool's author should not have.
-pub(in crate::executor) struct Templates {
+pub(crate) struct Templates {
     url: Environment<'static>,
     text: Environment<'static>,
     /// Takes anything for granted but the names of filters and functions.
@@ -45,13 +47,17 @@ pub(in crate::executor) struct Templates {
 }
 
 impl Templates {
-    pub(in crate::executor) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut url = environment();
         url.set_formatter(|out, _, value| {
             let text = plain(value)?;
             if text.is_empty() {
                 let problem = "a value within a URL must not be empty";
                 return Err(Error::new(ErrorKind::InvalidOperation, problem));
+            }
+            // Only the filter `path` gives such: encoded but for its slashes.
+            if value.is_safe() {
+                return write(out, &text);
             }
             write(out, &utf8_percent_encode(&text, ENCODED).to_string())
         });
@@ -67,7 +73,7 @@ impl Templates {
     ///
     /// # Errors
     /// What is wrong with the template.
-    pub(in crate::executor) fn check(&self, source: &str) -> Result<Reads, String> {
+    pub(crate) fn check(&self, source: &str) -> Result<Reads, String> {
         let reads = self.reads(source)?;
         let probed = self
             .probe
@@ -76,9 +82,10 @@ impl Templates {
             Err(ErrorKind::UnknownFilter) => {
                 Err(format!("names a filter that is none of {FILTERS}"))
             }
-            Err(ErrorKind::UnknownFunction | ErrorKind::UnknownTest) => {
-                Err("calls a function or test; there are only expressions and filters".to_owned())
-            }
+            Err(ErrorKind::UnknownFunction | ErrorKind::UnknownTest) => Err(format!(
+                "calls a function, or a test that is none of {}",
+                expression::TESTS
+            )),
             // Other failures may be the want of an input.
             _ => Ok(reads),
         }
@@ -88,7 +95,7 @@ impl Templates {
     ///
     /// # Errors
     /// What is wrong with the template.
-    pub(in crate::executor) fn reads(&self, source: &str) -> Result<Reads, String> {
+    pub(crate) fn reads(&self, source: &str) -> Result<Reads, String> {
         check_text(source)?;
         let template = self.text.template_from_str(source).map_err(|e| words(&e))?;
         let mut reads = Reads::default();
@@ -108,7 +115,7 @@ impl Templates {
     ///
     /// # Errors
     /// What is wrong, without any value.
-    pub(in crate::executor) fn render(
+    pub(crate) fn render(
         &self,
         place: Place,
         source: &str,
@@ -134,11 +141,7 @@ impl Templates {
     ///
     /// # Errors
     /// What is wrong, without any value.
-    pub(in crate::executor) fn value(
-        &self,
-        source: &str,
-        context: &Value,
-    ) -> Result<serde_json::Value, String> {
+    pub(crate) fn value(&self, source: &str, context: &Value) -> Result<serde_json::Value, String> {
         check_text(source)?;
         let Some(expression) = sole_expression(source) else {
             return self.render(Place::Text, source, context).map(Into::into);
@@ -157,24 +160,24 @@ impl Templates {
 
 /// What a template reads of the input.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(in crate::executor) struct Reads {
-    pub(in crate::executor) whole: bool,
-    pub(in crate::executor) fields: HashSet<String>,
+pub(crate) struct Reads {
+    pub(crate) whole: bool,
+    pub(crate) fields: HashSet<String>,
 }
 
 impl Reads {
-    pub(in crate::executor) fn merge(&mut self, other: Self) {
+    pub(crate) fn merge(&mut self, other: Self) {
         self.whole |= other.whole;
         self.fields.extend(other.fields);
     }
 
-    pub(in crate::executor) fn includes(&self, field: &str) -> bool {
+    pub(crate) fn includes(&self, field: &str) -> bool {
         self.whole || self.fields.contains(field)
     }
 }
 
 /// What templates see: each field of the input by its name, and the whole as `input`.
-pub(in crate::executor) fn context(input: &serde_json::Value) -> Value {
+pub(crate) fn context(input: &serde_json::Value) -> Value {
     let mut names = serde_json::Map::new();
     if let serde_json::Value::Object(fields) = input {
         names.extend(fields.clone());
@@ -205,6 +208,7 @@ fn environment() -> Environment<'static> {
         plain(value).map(|text| utf8_percent_encode(&text, ENCODED).to_string())
     });
     env.add_filter("join", join);
+    expression::extend(&mut env);
     env
 }
 

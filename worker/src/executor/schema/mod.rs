@@ -39,7 +39,7 @@ const DRAFTS: &[&str] = &[
 
 /// A compiled schema.
 #[derive(Debug)]
-pub(super) struct Schema {
+pub(crate) struct Schema {
     validator: Validator,
     cost: Cost,
 }
@@ -49,10 +49,23 @@ impl Schema {
     ///
     /// # Errors
     /// What is wrong with it, paths relative to the schema.
-    pub(super) fn compile(schema: &Value) -> Result<Self, Vec<Violation>> {
+    pub(crate) fn compile(schema: &Value) -> Result<Self, Vec<Violation>> {
+        Self::compiled(schema, Formats::Told)
+    }
+
+    /// As [`Self::compile`]; and a value that is not of its `format` is a violation, which drafts
+    /// since 2019 leave to whoever validates.
+    ///
+    /// # Errors
+    /// As [`Self::compile`].
+    pub(crate) fn compile_with_formats(schema: &Value) -> Result<Self, Vec<Violation>> {
+        Self::compiled(schema, Formats::Checked)
+    }
+
+    fn compiled(schema: &Value, formats: Formats) -> Result<Self, Vec<Violation>> {
         check_drafts(schema)?;
         // The compiler is given whatever clients send; should it trip, only that client stumbles.
-        let compiled = catch_unwind(AssertUnwindSafe(|| build(schema)));
+        let compiled = catch_unwind(AssertUnwindSafe(|| build(schema, formats)));
         compiled.unwrap_or_else(|_| {
             let problem = "is not a schema that can be compiled; simplify it";
             Err(vec![Violation::new("", problem)])
@@ -64,10 +77,18 @@ impl Schema {
     /// # Errors
     /// The first [`VIOLATIONS`] violations, paths relative to the value. Messages repeat nothing
     /// of the value but names of fields.
-    pub(super) fn check(&self, value: &Value) -> Result<(), Vec<Violation>> {
+    pub(crate) fn check(&self, value: &Value) -> Result<(), Vec<Violation>> {
         self.cost
             .check(value)
             .map_err(|violation| vec![violation])?;
+        self.check_unpriced(value)
+    }
+
+    /// Checks a value of the operator's own, however much work it is.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub(crate) fn check_unpriced(&self, value: &Value) -> Result<(), Vec<Violation>> {
         let found: Vec<Violation> = self
             .validator
             .iter_errors(value)
@@ -78,7 +99,16 @@ impl Schema {
     }
 }
 
-fn build(schema: &Value) -> Result<Schema, Vec<Violation>> {
+/// What `format` does.
+#[derive(Clone, Copy, PartialEq)]
+enum Formats {
+    /// What the schema's draft says.
+    Told,
+    /// It is checked.
+    Checked,
+}
+
+fn build(schema: &Value, formats: Formats) -> Result<Schema, Vec<Violation>> {
     let meta = jsonschema::meta::validator_for(schema).map_err(|e| vec![refused(&e)])?;
     let found: Vec<Violation> = meta
         .iter_errors(schema)
@@ -93,11 +123,13 @@ fn build(schema: &Value) -> Result<Schema, Vec<Violation>> {
         .backtrack_limit(BACKTRACKS)
         .size_limit(PATTERN_BYTES)
         .dfa_size_limit(PATTERN_BYTES);
-    let validator = jsonschema::options()
+    let mut options = jsonschema::options()
         .offline()
-        .with_pattern_options(patterns)
-        .build(schema)
-        .map_err(|e| vec![refused(&e)])?;
+        .with_pattern_options(patterns);
+    if formats == Formats::Checked {
+        options = options.should_validate_formats(true);
+    }
+    let validator = options.build(schema).map_err(|e| vec![refused(&e)])?;
     Ok(Schema { validator, cost })
 }
 
@@ -253,7 +285,7 @@ pub(super) fn check_size(value: &Value) -> Result<(), Violation> {
     Ok(())
 }
 
-pub(super) fn serialised_bytes(value: &Value) -> usize {
+pub(crate) fn serialised_bytes(value: &Value) -> usize {
     struct Count(usize);
     impl std::io::Write for Count {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {

@@ -5,5 +5,6 @@ mod external;
 mod hostile;
 mod native;
 mod receipts;
+mod rehearsal;
 mod rest;
-mod support;
+pub(crate) mod support;

@@ -22,12 +22,13 @@ use toolroom_domain::{
     tool::{Definition, ExternalConfig, NativeConfig, PolicyOverrides, ToolConfig},
 };
 
+use crate::connector::Connectors;
 use crate::executor::{
     Call, CallError, EgressOptions, Executor, Journal, Level, NoSecrets, Options, Resolver,
     native::Registry,
 };
 
-pub(super) struct Noon;
+pub(crate) struct Noon;
 
 impl Clock for Noon {
     fn now(&self) -> Timestamp {
@@ -36,7 +37,7 @@ impl Clock for Noon {
 }
 
 /// Knows the names of a story.
-pub(super) struct Names(pub(super) Mutex<Vec<Vec<IpAddr>>>);
+pub(crate) struct Names(pub(super) Mutex<Vec<Vec<IpAddr>>>);
 
 #[async_trait]
 impl Resolver for Names {
@@ -53,14 +54,14 @@ impl Resolver for Names {
 }
 
 /// Names that resolve first to the first addresses, then to the next; the last stay.
-pub(super) fn names(answers: &[&[&str]]) -> Arc<Names> {
+pub(crate) fn names(answers: &[&[&str]]) -> Arc<Names> {
     let parsed = |list: &&[&str]| list.iter().map(|a| a.parse().unwrap()).collect();
     Arc::new(Names(Mutex::new(answers.iter().map(parsed).collect())))
 }
 
-pub(super) const API_KEY: &str = "sesame/open+4711";
+pub(crate) const API_KEY: &str = "sesame/open+4711";
 
-pub(super) fn options(allow: &[&str]) -> Options {
+pub(crate) fn options(allow: &[&str]) -> Options {
     Options {
         egress: EgressOptions {
             allow: allow.iter().map(|rule| rule.parse().unwrap()).collect(),
@@ -74,20 +75,21 @@ pub(super) fn options(allow: &[&str]) -> Options {
             _ => None,
         }),
         secrets: Arc::new(NoSecrets),
+        connectors: Arc::new(Connectors::built_in().unwrap()),
         clock: Arc::new(Noon),
     }
 }
 
 /// An executor that may reach the loopback address.
-pub(super) fn executor() -> Executor {
+pub(crate) fn executor() -> Executor {
     Executor::try_new(options(&["127.0.0.0/8"])).unwrap()
 }
 
-pub(super) fn with_natives(natives: Registry) -> Executor {
+pub(crate) fn with_natives(natives: Registry) -> Executor {
     Executor::with_natives(options(&[]), natives).unwrap()
 }
 
-pub(super) fn definition(config: ToolConfig) -> Definition {
+pub(crate) fn definition(config: ToolConfig) -> Definition {
     Definition {
         config,
         input_schema: json!({"type": "object"}),
@@ -97,13 +99,13 @@ pub(super) fn definition(config: ToolConfig) -> Definition {
     }
 }
 
-pub(super) fn native(path: &str) -> Definition {
+pub(crate) fn native(path: &str) -> Definition {
     definition(ToolConfig::Native(NativeConfig {
         function_path: path.to_owned(),
     }))
 }
 
-pub(super) fn external(url: &str) -> Definition {
+pub(crate) fn external(url: &str) -> Definition {
     definition(ToolConfig::External(ExternalConfig {
         endpoint_url: url.to_owned(),
         idempotency_header: None,
@@ -111,25 +113,25 @@ pub(super) fn external(url: &str) -> Definition {
 }
 
 /// A REST tool in the words of the definition format.
-pub(super) fn rest(api: Value, mapping: Value) -> Definition {
+pub(crate) fn rest(api: Value, mapping: Value) -> Definition {
     let config = json!({"kind": "REST", "api": api, "mapping": mapping});
     definition(serde_json::from_value(config).unwrap())
 }
 
 /// Collects what a run tells.
 #[derive(Default)]
-pub(super) struct Reports {
-    pub(super) progress: Mutex<Vec<Progress>>,
-    pub(super) lines: Mutex<Vec<(Level, String, String)>>,
+pub(crate) struct Reports {
+    pub(crate) progress: Mutex<Vec<Progress>>,
+    pub(crate) lines: Mutex<Vec<(Level, String, String)>>,
     /// Receipts as the calls left.
-    pub(super) sent: Mutex<Vec<Receipt>>,
+    pub(crate) sent: Mutex<Vec<Receipt>>,
     /// Receipts as the calls ended.
-    pub(super) receipts: Mutex<Vec<Receipt>>,
+    pub(crate) receipts: Mutex<Vec<Receipt>>,
 }
 
 impl Reports {
     /// How each call ended, by key, the latest of a key.
-    pub(super) fn outcomes(&self) -> Vec<(String, ReceiptOutcome, Option<u16>)> {
+    pub(crate) fn outcomes(&self) -> Vec<(String, ReceiptOutcome, Option<u16>)> {
         let told = self.receipts.lock().unwrap();
         told.iter()
             .map(|r| (r.idempotency_key.clone(), r.outcome, r.status))
@@ -137,7 +139,7 @@ impl Reports {
     }
 
     /// The end of the only call.
-    pub(super) fn outcome(&self) -> ReceiptOutcome {
+    pub(crate) fn outcome(&self) -> ReceiptOutcome {
         let outcomes = self.outcomes();
         assert_eq!(outcomes.len(), 1, "{outcomes:?}");
         outcomes[0].1
@@ -169,11 +171,11 @@ impl Journal for Reports {
     fn exit_code(&self, _: i32) {}
 }
 
-pub(super) fn job() -> JobId {
+pub(crate) fn job() -> JobId {
     JobId::from_uuid(uuid::Uuid::from_u128(7))
 }
 
-pub(super) fn call<'a>(
+pub(crate) fn call<'a>(
     definition: &'a Definition,
     input: &'a Value,
     journal: &'a Reports,
@@ -194,7 +196,7 @@ pub(super) fn call<'a>(
 }
 
 /// Runs one call to its end.
-pub(super) async fn run(
+pub(crate) async fn run(
     executor: &Executor,
     definition: &Definition,
     input: Value,
@@ -204,22 +206,22 @@ pub(super) async fn run(
 }
 
 /// A server on a loopback address. It ends with the story.
-pub(super) struct Server {
-    pub(super) address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<String>>>,
     _accepting: JoinSet<()>,
 }
 
 impl Server {
     /// Serves each connection's first request with `handler`, which writes whatever it wants.
-    pub(super) async fn start<H>(handler: H) -> Self
+    pub(crate) async fn start<H>(handler: H) -> Self
     where
         H: Fn(TcpStream) -> BoxFuture<'static, io::Result<()>> + Send + Sync + 'static,
     {
         Self::start_at("127.0.0.1:0", handler).await
     }
 
-    pub(super) async fn start_at<H>(address: &str, handler: H) -> Self
+    pub(crate) async fn start_at<H>(address: &str, handler: H) -> Self
     where
         H: Fn(TcpStream) -> BoxFuture<'static, io::Result<()>> + Send + Sync + 'static,
     {
@@ -246,7 +248,7 @@ impl Server {
     }
 
     /// Answers every request with the same bytes.
-    pub(super) async fn answering(answer: impl Into<Vec<u8>>) -> Self {
+    pub(crate) async fn answering(answer: impl Into<Vec<u8>>) -> Self {
         let answer: Arc<[u8]> = answer.into().into();
         Self::start(move |mut stream| {
             let answer = Arc::clone(&answer);
@@ -256,28 +258,28 @@ impl Server {
     }
 
     /// Answers every request with this JSON.
-    pub(super) async fn json(body: Value) -> Self {
+    pub(crate) async fn json(body: Value) -> Self {
         Self::answering(response("200 OK", "application/json", &body.to_string())).await
     }
 
-    pub(super) fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
     /// All requests so far, head and body, as they came.
-    pub(super) fn seen(&self) -> Vec<String> {
+    pub(crate) fn seen(&self) -> Vec<String> {
         self.seen.lock().unwrap().clone()
     }
 
     /// The only request so far.
-    pub(super) fn request(&self) -> String {
+    pub(crate) fn request(&self) -> String {
         let seen = self.seen();
         assert_eq!(seen.len(), 1, "{seen:?}");
         seen[0].clone()
     }
 }
 
-pub(super) fn response(status: &str, content_type: &str, body: &str) -> String {
+pub(crate) fn response(status: &str, content_type: &str, body: &str) -> String {
     format!(
         "HTTP/1.1 {status}\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\
          connection: close\r\n\r\n{body}",
@@ -285,7 +287,7 @@ pub(super) fn response(status: &str, content_type: &str, body: &str) -> String {
     )
 }
 
-pub(super) fn redirect(status: &str, location: &str) -> String {
+pub(crate) fn redirect(status: &str, location: &str) -> String {
     format!(
         "HTTP/1.1 {status}\r\nlocation: {location}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
     )

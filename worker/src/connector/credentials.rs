@@ -1,0 +1,128 @@
+//! The credentials of a call: what the tool's version shows, with the vault's values in the masked
+//! places, and references resolved.
+
+use serde_json::Value;
+use toolroom_domain::{
+    ErrorCategory, WorkspaceId, connector::unmasked, job::SecretUse, secret::reference,
+    tool::CredentialsRef,
+};
+use url::Url;
+
+use crate::executor::{
+    Journal,
+    error::CallError,
+    secrets::{SecretSource, Secrets},
+};
+
+/// Where credentials come from, and who is told.
+pub(super) struct Source<'a> {
+    pub(super) workspace: WorkspaceId,
+    pub(super) references: &'a SecretSource,
+    pub(super) journal: &'a dyn Journal,
+}
+
+/// Bytes from which on a part of a secret address is taken for a secret itself.
+const SECRET_PATH_BYTES: usize = 8;
+
+/// The credentials of a tool's version. All that is secret is known to `secrets` afterwards.
+///
+/// # Errors
+/// When something of them is not kept any more, or the store does not answer.
+pub(super) async fn resolve(
+    source: &Source<'_>,
+    schema: &Value,
+    of: &CredentialsRef,
+    secrets: &mut Secrets,
+) -> Result<Value, CallError> {
+    let kept = source
+        .references
+        .store
+        .credentials(source.workspace, &of.id)
+        .await;
+    let kept = kept.map_err(|error| {
+        tracing::error!(%error, "a tool's credentials could not be read");
+        CallError::failed(
+            ErrorCategory::Network,
+            "the tool's credentials could not be read; try again in a moment",
+        )
+    })?;
+    let kept = kept.unwrap_or(Value::Null);
+    source.journal.secrets_used(vec![SecretUse {
+        name: format!("credentials/{}", of.id),
+        version: of.version,
+    }]);
+    let mut whole = unmasked(&of.shown, &kept).map_err(|missing| {
+        CallError::failed(
+            ErrorCategory::Authentication,
+            format!(
+                "the tool's credentials are not kept any more: {}; set them with `updateTool`",
+                missing.join(", ")
+            ),
+        )
+    })?;
+    let resolved = resolve_references(source, &mut whole, secrets).await;
+    // Also where nothing is sent after all: the secrets were read.
+    secrets.tell(source.journal);
+    resolved?;
+    register(schema, &whole, secrets);
+    Ok(whole)
+}
+
+async fn resolve_references(
+    source: &Source<'_>,
+    value: &mut Value,
+    secrets: &mut Secrets,
+) -> Result<(), CallError> {
+    let mut open = vec![value];
+    while let Some(value) = open.pop() {
+        match value {
+            Value::String(text) if reference(text).is_some() => {
+                *text = secrets.resolve(source.references, text).await?.to_string();
+            }
+            Value::Array(items) => open.extend(items),
+            Value::Object(fields) => open.extend(fields.values_mut()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Makes all that a schema marks as secret known, so that it is masked wherever it is told.
+pub(super) fn register(schema: &Value, value: &Value, secrets: &mut Secrets) {
+    if schema.get("writeOnly").and_then(Value::as_bool) == Some(true) {
+        return every_text(value, secrets);
+    }
+    let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
+        return;
+    };
+    for (name, field) in value.as_object().into_iter().flatten() {
+        match properties.get(name) {
+            Some(schema) => register(schema, field, secrets),
+            None => every_text(field, secrets),
+        }
+    }
+}
+
+fn every_text(value: &Value, secrets: &mut Secrets) {
+    match value {
+        Value::String(text) if !text.is_empty() => {
+            secrets.also(text.clone());
+            // Of a secret address the path is what is secret, also where the address goes on.
+            if let Ok(url) = Url::parse(text)
+                && url.has_host()
+            {
+                let path = url.path().trim_end_matches('/');
+                let query = url.query().unwrap_or_default();
+                for part in [path, query] {
+                    if part.len() >= SECRET_PATH_BYTES {
+                        secrets.also(part.to_owned());
+                    }
+                }
+            }
+        }
+        Value::Number(number) => secrets.also(number.to_string()),
+        Value::Array(items) => items.iter().for_each(|item| every_text(item, secrets)),
+        Value::Object(fields) => fields.values().for_each(|field| every_text(field, secrets)),
+        _ => {}
+    }
+}

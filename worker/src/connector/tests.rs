@@ -1,0 +1,6 @@
+//! Connectors against a server that behaves as the story wants.
+
+mod calls;
+mod files;
+mod settings;
+mod support;

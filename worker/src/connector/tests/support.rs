@@ -1,0 +1,193 @@
+//! A connector in a file, a tool of it, and what its calls tell.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use toolroom_domain::{
+    JobId, ToolId, WorkspaceId,
+    job::{Progress, Receipt, SecretUse},
+    tool::{ConnectorConfig, CredentialsRef, Definition, PolicyOverrides, ToolConfig},
+};
+
+use crate::{
+    connector::Connectors,
+    executor::{
+        Announced, Call, CallError, Executor, Journal, Level, Options, SecretStore, SecretValue,
+        StoreError, tests::support::options,
+    },
+};
+
+/// The credentials of all tools, by id.
+#[derive(Default)]
+pub(super) struct Kept(pub(super) Mutex<HashMap<String, Value>>);
+
+#[async_trait]
+impl SecretStore for Kept {
+    async fn secret(&self, _: WorkspaceId, _: &str) -> Result<Option<SecretValue>, StoreError> {
+        Ok(None)
+    }
+
+    async fn credentials(&self, _: WorkspaceId, id: &str) -> Result<Option<Value>, StoreError> {
+        Ok(self.0.lock().unwrap().get(id).cloned())
+    }
+}
+
+/// What a run told.
+#[derive(Default)]
+pub(super) struct Told {
+    pub(super) secrets: Mutex<Vec<SecretUse>>,
+    pub(super) receipts: Mutex<Vec<Receipt>>,
+    pub(super) announced: Mutex<Vec<Announced>>,
+    pub(super) progress: Mutex<Vec<Progress>>,
+}
+
+#[async_trait]
+impl Journal for Told {
+    fn progress(&self, progress: Progress) {
+        self.progress.lock().unwrap().push(progress);
+    }
+
+    fn line(&self, _: Level, _: &str, _: String) {}
+
+    fn secrets_used(&self, secrets: Vec<SecretUse>) {
+        self.secrets.lock().unwrap().extend(secrets);
+    }
+
+    async fn sending(&self, _: Receipt) -> Result<(), CallError> {
+        Ok(())
+    }
+
+    fn received(&self, receipt: Receipt) {
+        self.receipts.lock().unwrap().push(receipt);
+    }
+
+    fn announced(&self, announced: Announced) {
+        self.announced.lock().unwrap().push(announced);
+    }
+
+    fn exit_code(&self, _: i32) {}
+}
+
+/// A tool of a connector that a story writes.
+pub(super) struct Story {
+    executor: Executor,
+    pub(super) definition: Definition,
+    pub(super) told: Told,
+}
+
+/// The file of a connector with these parts beside what each file needs.
+pub(super) fn file(parts: Value) -> Value {
+    let mut file = json!({
+        "$schema": "./schema.json",
+        "type": "STORY",
+        "name": "Story",
+        "description": "For stories.",
+        "credentials": {
+            "type": "object",
+            "additionalProperties": false,
+            "properties": {
+                "url": {"type": "string"},
+                "hook": {"type": "string", "format": "uri", "writeOnly": true},
+                "token": {"type": "string", "minLength": 6, "writeOnly": true},
+                "retries": {"type": "integer", "default": 3},
+            },
+        },
+        "base_url": "{{ credentials.url }}",
+    });
+    for (name, part) in parts.as_object().unwrap() {
+        file[name] = part.clone();
+    }
+    file
+}
+
+/// An action with these parts beside what each action needs.
+pub(super) fn action(parts: Value) -> Value {
+    let mut action = json!({
+        "id": "story.act",
+        "name": "Act",
+        "description": "Acts.",
+        "action_type": "create",
+        "input": {"type": "object"},
+        "requests": [{}],
+        "examples": [{"name": "One", "credentials": {"url": "https://a.test"}, "input": {}}],
+    });
+    for (name, part) in parts.as_object().unwrap() {
+        action[name] = part.clone();
+    }
+    action
+}
+
+/// The connectors of one file, as JSON: YAML takes that too.
+pub(super) fn connectors(file: &Value) -> Result<Connectors, crate::connector::LoadError> {
+    Connectors::of(&[("story.yaml".to_owned(), file.to_string())])
+}
+
+impl Story {
+    /// A tool of the connector that a file describes, with these credentials.
+    pub(super) fn new(file: &Value, credentials: Value) -> Self {
+        let connectors = Arc::new(connectors(file).unwrap_or_else(|e| panic!("{e}")));
+        let shown = toolroom_domain::connector::shown(
+            &connectors.specs()[0].credentials_schema,
+            &credentials,
+        );
+        let kept = Kept::default();
+        let id = "tool/1".to_owned();
+        kept.0.lock().unwrap().insert(id.clone(), credentials);
+        let executor = Executor::try_new(Options {
+            secrets: Arc::new(kept),
+            connectors,
+            ..options(&["127.0.0.0/8"])
+        });
+        let config = ConnectorConfig {
+            connector: "STORY".to_owned(),
+            credentials: CredentialsRef {
+                id,
+                version: 3,
+                shown,
+            },
+            config: None,
+        };
+        Self {
+            executor: executor.unwrap(),
+            definition: Definition {
+                config: ToolConfig::Connector(Box::new(config)),
+                input_schema: json!({"type": "object"}),
+                output_schema: None,
+                policy: PolicyOverrides::default(),
+                requires_approval: false,
+            },
+            told: Told::default(),
+        }
+    }
+
+    pub(super) async fn run(&self, input: Value) -> Result<Value, CallError> {
+        self.call(None, input, false).await
+    }
+
+    pub(super) async fn call(
+        &self,
+        action: Option<&str>,
+        input: Value,
+        is_test: bool,
+    ) -> Result<Value, CallError> {
+        let call = Call {
+            workspace: WorkspaceId::DEFAULT,
+            job: JobId::from_uuid(uuid::Uuid::from_u128(7)),
+            attempt: 1,
+            tool: ToolId::from_uuid(uuid::Uuid::from_u128(1)),
+            version: 4,
+            definition: &self.definition,
+            action,
+            input: &input,
+            is_test,
+            journal: &self.told,
+            cancel: CancellationToken::new(),
+        };
+        self.executor.run(call).await
+    }
+}
