@@ -165,6 +165,13 @@ impl ApiError {
         self
     }
 
+    /// The same error with what there is to choose from.
+    #[must_use]
+    pub fn with_candidates(mut self, known: impl IntoIterator<Item = String>) -> Self {
+        self.candidates = known.into_iter().take(CANDIDATES).collect();
+        self
+    }
+
     /// The same error, for whoever may come again after this time.
     #[must_use]
     pub fn retry_after(mut self, time: Duration) -> Self {

@@ -57,6 +57,7 @@ operations! {
         Tools = "tools",
         Job = "job",
         Jobs = "jobs",
+        Connectors = "connectors",
         Stats = "stats",
         AuditLog = "auditLog",
         AuditEvent = "auditEvent",
@@ -74,6 +75,7 @@ operations! {
         SetToolActive = "setToolActive",
         DeleteTool = "deleteTool",
         RestoreToolVersion = "restoreToolVersion",
+        TestConnection = "testConnection",
         ExecuteTool = "executeTool",
         SubmitJob = "submitJob",
         SubmitJobs = "submitJobs",
@@ -194,6 +196,7 @@ fn audience(operation: Operation) -> Audience {
         | O::Tools
         | O::Job
         | O::Jobs
+        | O::Connectors
         | O::Stats
         | O::JobProgress
         | O::JobChanged => READERS,
@@ -208,6 +211,7 @@ fn audience(operation: Operation) -> Audience {
         | O::SetToolActive
         | O::DeleteTool
         | O::RestoreToolVersion
+        | O::TestConnection
         | O::ExecuteTool
         | O::SubmitJob
         | O::SubmitJobs

@@ -1,6 +1,7 @@
 //! What users do.
 
 mod background;
+mod connectors;
 mod first_session;
 mod live;
 mod past;

@@ -43,6 +43,7 @@ use tool::loader::ToolLoader;
 pub struct Query(
     system::SystemQuery,
     tool::ToolQuery,
+    tool::ConnectorQuery,
     job::JobQuery,
     stats::StatsQuery,
     audit::AuditQuery,
@@ -57,6 +58,7 @@ pub struct Query(
 #[derive(MergedObject, Default)]
 pub struct Mutation(
     tool::ToolMutation,
+    tool::ConnectorMutation,
     job::JobMutation,
     workspace::WorkspaceMutation,
     member::MemberMutation,

@@ -27,6 +27,7 @@ use super::{
     directory::Entry,
     quota::within_quota,
     settle::{JOBS, after_command, after_run, before_read},
+    tools::actions,
 };
 use crate::{
     error::ApiError,
@@ -91,14 +92,9 @@ async fn accept(state: &AppState, ctx: &RequestContext, call: &Call) -> Result<A
         ToolSelector::Name(name) => state.directory.by_name(ctx.workspace, name).await?,
     };
     must_run(&tool)?;
-    // The one thing that a tool without actions does has a name for whoever must give one.
-    let action = call.action.clone().filter(|action| action != RUN_ACTION);
-    if let Some(action) = &action {
-        let error = ApiError::invalid_field("action", "is not one of the tool's: it has `run`");
-        return Err(error.with_candidates_for(action, [RUN_ACTION.to_owned()]));
-    }
     let version = call.version.unwrap_or(tool.version);
     let definition = state.directory.definition(&tool, version).await?;
+    let action = actions::named(state, &definition, call.action.as_deref())?;
     state
         .checker
         .check_input(
@@ -619,7 +615,7 @@ pub async fn failure_details(
     }
 }
 
-async fn open(
+pub(crate) async fn open(
     state: &AppState,
     workspace: WorkspaceId,
     job: JobId,

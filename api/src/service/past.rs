@@ -41,7 +41,7 @@ pub(crate) fn passes(row: &ToolRow, filter: &ToolFilter) -> bool {
     let wanted = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|w| w == is);
     !row.is_deleted
         && filter.kind.is_none_or(|kind| kind == row.kind)
-        && wanted(&filter.tool_type, row.kind.as_str())
+        && wanted(&filter.tool_type, row.definition.config.type_name())
         && filter
             .category
             .as_ref()

@@ -3,10 +3,10 @@
 use serde::Serialize;
 use toolroom_domain::{
     ToolId, Violation,
-    tool::{self, Command, Definition, Details, DetailsPatch, PolicyOverrides, Tool},
+    tool::{self, Command, Details, DetailsPatch, PolicyOverrides, Tool, ToolConfig},
 };
 use toolroom_eventlog::{
-    Aggregate as _, CommandContext, CommandError, Executed, command::Target, ids,
+    Aggregate as _, CommandContext, CommandError, Executed, append::SideRow, command::Target, ids,
 };
 use toolroom_projections::{
     Page, PageRequest,
@@ -23,12 +23,17 @@ use crate::{
     state::{AppState, RequestContext},
 };
 
+pub(crate) mod actions;
 mod behaviour;
+mod connection;
+mod credentials;
 mod patch;
 mod policy;
 
-use behaviour::Built;
 pub use behaviour::{Behaviour, config};
+use behaviour::{Built, Making};
+pub use connection::{ConnectionTest, test_connection};
+pub use credentials::{ConnectorSettings, Credentials};
 pub use patch::BehaviourPatch;
 pub use policy::PolicyPatch;
 
@@ -83,29 +88,36 @@ pub async fn register(
     new: NewTool,
     command_id: Option<&str>,
 ) -> Result<ToolRow, ApiError> {
-    let command = ctx.command(command_id, "registerTool", &new)?;
+    let mut command = ctx.command(command_id, "registerTool", &new)?;
     if let Some(first) = state.log.bus.recall::<Tool>(&command).await? {
         return settled(state, ctx, first).await;
     }
+    let id = ToolId::from_uuid(ids::new_uuid());
+    let making = Making {
+        checker: &*state.checker,
+        tool: id,
+        version: 1,
+        kept: None,
+    };
     let mut found = new.details.check().err().unwrap_or_default();
     let built = new
         .behaviour
-        .build(&*state.checker, new.policy, new.requires_approval);
-    let definition = match built.and_then(|built| checked(state, built)) {
-        Ok(definition) if found.is_empty() => definition,
+        .build(&making, new.policy, new.requires_approval);
+    let built = match built.and_then(|built| checked(state, built)) {
+        Ok(built) if found.is_empty() => built,
         Ok(_) => return Err(ApiError::invalid(found)),
         Err(more) => {
             found.extend(more);
             return Err(ApiError::invalid(found));
         }
     };
-    let id = ToolId::from_uuid(ids::new_uuid());
+    command.side = beside(state, ctx, &built)?;
     let register = Command::Register {
         id,
         workspace: ctx.workspace,
         number: next_number(state, ctx).await?,
         details: new.details,
-        definition: Box::new(definition),
+        definition: Box::new(built.definition),
         at: state.clock.now(),
     };
     let executed = state
@@ -116,11 +128,22 @@ pub async fn register(
     settled(state, ctx, executed).await
 }
 
-fn checked(state: &AppState, built: Built) -> Result<Definition, Vec<Violation>> {
+fn checked(state: &AppState, built: Built) -> Result<Built, Vec<Violation>> {
     match state.checker.check(&built.definition) {
-        Ok(()) => Ok(built.definition),
+        Ok(()) => Ok(built),
         Err(found) => Err(found.into_iter().map(|v| built.as_sent(v)).collect()),
     }
+}
+
+/// What is written beside the event that tells of a definition.
+fn beside(state: &AppState, ctx: &RequestContext, built: &Built) -> Result<Vec<SideRow>, ApiError> {
+    let (ToolConfig::Connector(config), Some(secret)) =
+        (&built.definition.config, &built.credentials)
+    else {
+        return Ok(Vec::new());
+    };
+    let row = credentials::sealed(state, ctx.workspace, &config.credentials, secret)?;
+    Ok(vec![row])
 }
 
 /// Draws the next integer id. It commits at once: a number that is not used in the end is lost,
@@ -159,11 +182,28 @@ pub async fn update(
         tries += 1;
         match revise(state, ctx, id, &change, &command).await {
             // What the change does not name was taken from a version that is no longer the newest.
-            Err(CommandError::Refused(tool::Error::VersionConflict { .. }))
-                if change.expected_version.is_none() && tries < REVISE_TRIES => {}
-            Ok(executed) => return settled(state, ctx, executed).await,
-            Err(error) => return Err(error.into()),
+            Err(Unrevised::Command(CommandError::Refused(tool::Error::VersionConflict {
+                ..
+            }))) if change.expected_version.is_none() && tries < REVISE_TRIES => {}
+            Ok(executed) => {
+                state.log.vault.forget_rows_of(ctx.workspace);
+                return settled(state, ctx, executed).await;
+            }
+            Err(Unrevised::Command(error)) => return Err(error.into()),
+            Err(Unrevised::Other(error)) => return Err(error),
         }
+    }
+}
+
+/// Why a revision was not made.
+enum Unrevised {
+    Command(CommandError<tool::Error>),
+    Other(ApiError),
+}
+
+impl From<CommandError<tool::Error>> for Unrevised {
+    fn from(error: CommandError<tool::Error>) -> Self {
+        Self::Command(error)
     }
 }
 
@@ -173,17 +213,36 @@ async fn revise(
     id: ToolId,
     change: &ToolChange,
     command: &CommandContext,
-) -> Result<Executed<Tool>, CommandError<tool::Error>> {
+) -> Result<Executed<Tool>, Unrevised> {
     let loaded = state
         .log
         .bus
         .load::<Tool>(ctx.workspace, &id.to_string())
-        .await?;
+        .await
+        .map_err(CommandError::from)?;
     let invalid = |found| CommandError::Refused(tool::Error::Invalid(found));
-    let built = behaviour::revised(&*state.checker, &loaded.aggregate, change).map_err(invalid)?;
-    let definition = match built {
+    let kept = match &change.behaviour {
+        Some(Behaviour::Connector(settings)) => {
+            let kept = credentials::kept(state, ctx.workspace, id, &settings.kind).await;
+            kept.map_err(Unrevised::Other)?
+        }
+        _ => None,
+    };
+    let making = Making {
+        checker: &*state.checker,
+        tool: id,
+        version: loaded.aggregate.version().saturating_add(1),
+        kept,
+    };
+    let built = behaviour::revised(&making, &loaded.aggregate, change).map_err(invalid)?;
+    let built = built.map(|built| checked(state, built).map_err(invalid));
+    let mut command = command.clone();
+    let definition = match built.transpose()? {
         None => None,
-        Some(built) => Some(Box::new(checked(state, built).map_err(invalid)?)),
+        Some(built) => {
+            command.side = beside(state, ctx, &built).map_err(Unrevised::Other)?;
+            Some(Box::new(built.definition))
+        }
     };
     let expected_version = change
         .expected_version
@@ -196,7 +255,7 @@ async fn revise(
         at: state.clock.now(),
     };
     let target = Target::Held(id.to_string(), loaded);
-    state.log.bus.execute(target, revise, command).await
+    Ok(state.log.bus.execute(target, revise, &command).await?)
 }
 
 /// Lets a tool run, or keeps it from running.

@@ -54,6 +54,8 @@ impl Projection for Catalog {
                      category     text,
                      tags         jsonb not null,
                      kind         text not null,
+                     -- the kind, or the connector's type
+                     tool_type    text not null,
                      is_active    boolean not null,
                      is_deleted   boolean not null,
                      version      bigint not null,
@@ -128,7 +130,7 @@ async fn load(
     let ids: Vec<_> = ids.iter().map(|id| id.uuid()).collect();
     let sql = format!(
         "select id, workspace_id, number, name, title, description, category, tags::text as tags,
-                kind, is_active, is_deleted, version, created_by, created_at, updated_at,
+                kind, tool_type, is_active, is_deleted, version, created_by, created_at, updated_at,
                 circuit_open_until, last_event
          from {} where id = any($1)",
         tables.table("tools")
@@ -148,6 +150,7 @@ fn entry(row: &PgRow) -> Result<Entry, sqlx::Error> {
         category: row.try_get("category")?,
         tags: read::json(row, "tags")?,
         kind: read::variant(row, "kind")?,
+        tool_type: row.try_get("tool_type")?,
         is_active: row.try_get("is_active")?,
         is_deleted: row.try_get("is_deleted")?,
         version: read::unsigned(row, "version")?,
@@ -176,21 +179,21 @@ async fn write_entries(
         "insert into {} as t
              (id, workspace_id, number, name, title, description, category, tags, kind, is_active,
               is_deleted, version, created_by, created_at, updated_at, last_event,
-              circuit_open_until)
+              circuit_open_until, tool_type)
          select u.id, u.workspace_id, u.number, u.name, u.title, u.description, u.category,
                 u.tags::jsonb, u.kind, u.is_active, u.is_deleted, u.version, u.created_by,
-                u.created_at, u.updated_at, u.last_event, u.circuit_open_until
+                u.created_at, u.updated_at, u.last_event, u.circuit_open_until, u.tool_type
          from unnest($1::uuid[], $2::uuid[], $3::integer[], $4::text[], $5::text[], $6::text[],
                      $7::text[], $8::text[], $9::text[], $10::boolean[], $11::boolean[],
                      $12::bigint[], $13::text[], $14::timestamptz[], $15::timestamptz[],
-                     $16::bigint[], $17::timestamptz[])
+                     $16::bigint[], $17::timestamptz[], $18::text[])
               as u (id, workspace_id, number, name, title, description, category, tags, kind,
                     is_active, is_deleted, version, created_by, created_at, updated_at, last_event,
-                    circuit_open_until)
+                    circuit_open_until, tool_type)
          on conflict (id) do update
          set name = excluded.name, title = excluded.title, description = excluded.description,
              category = excluded.category, tags = excluded.tags, kind = excluded.kind,
-             is_active = excluded.is_active, is_deleted = excluded.is_deleted,
+             tool_type = excluded.tool_type, is_active = excluded.is_active, is_deleted = excluded.is_deleted,
              version = excluded.version, updated_at = excluded.updated_at,
              circuit_open_until = excluded.circuit_open_until,
              last_event = excluded.last_event",
@@ -214,6 +217,7 @@ async fn write_entries(
         .bind(column!(e => e.updated_at.to_sqlx()))
         .bind(column!(e => e.last_event))
         .bind(column!(e => e.circuit_open_until.map(ToSqlx::to_sqlx)))
+        .bind(column!(e => e.tool_type.as_str()))
         .execute(tx)
         .await?;
     Ok(())

@@ -25,6 +25,7 @@ pub(super) struct Entry {
     pub category: Option<String>,
     pub tags: Vec<String>,
     pub kind: Kind,
+    pub tool_type: String,
     pub is_active: bool,
     pub is_deleted: bool,
     pub version: u32,
@@ -77,6 +78,7 @@ impl Fold {
                 category,
                 tags,
                 kind: definition.config.kind(),
+                tool_type: definition.config.type_name().to_owned(),
                 is_active: true,
                 is_deleted: false,
                 version: 1,
@@ -129,6 +131,7 @@ impl Fold {
             } => {
                 entry.version = version;
                 entry.kind = definition.config.kind();
+                entry.tool_type = definition.config.type_name().to_owned();
                 self.versions.push(VersionRow {
                     tool,
                     workspace: entry.workspace,

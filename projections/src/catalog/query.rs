@@ -15,7 +15,7 @@ use crate::{
 pub struct ToolFilter {
     /// How they are run.
     pub kind: Option<Kind>,
-    /// Their type: the kind's name, such as `REST`.
+    /// Their type: the kind's name, such as `REST`, or the connector's type, such as `SLACK`.
     pub tool_type: Option<String>,
     /// Their category.
     pub category: Option<String>,
@@ -138,7 +138,7 @@ fn push_filter(sql: &mut Statement, filter: &ToolFilter) {
         sql.push(" and t.kind = ").push_bind(kind.as_str());
     }
     if let Some(tool_type) = &filter.tool_type {
-        sql.push(" and t.kind = ").push_bind(tool_type.clone());
+        sql.push(" and t.tool_type = ").push_bind(tool_type.clone());
     }
     if let Some(category) = &filter.category {
         sql.push(" and t.category = ").push_bind(category.clone());

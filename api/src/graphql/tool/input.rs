@@ -1,5 +1,7 @@
 //! What is said of a tool to register or change it.
 
+use std::fmt;
+
 use async_graphql::{InputObject, MaybeUndefined};
 use serde_json::Value;
 use toolroom_domain::{
@@ -9,7 +11,7 @@ use toolroom_domain::{
 
 use crate::{
     error::ApiError,
-    service::tools::{Behaviour, NewTool, PolicyPatch, ToolChange},
+    service::tools::{Behaviour, ConnectorSettings, Credentials, NewTool, PolicyPatch, ToolChange},
 };
 
 /// How runs are bounded and repeated. What is left out follows the default, or stays as it is;
@@ -53,16 +55,23 @@ pub struct ExternalToolInput {
     output_schema: Option<Value>,
 }
 
-/// A service's connector. Not available in this version.
-#[derive(Clone, Debug, InputObject)]
+/// A tool of a service that a connector describes.
+#[derive(Clone, InputObject)]
 pub struct ConnectorToolInput {
-    /// Which connector.
+    /// Which connector, such as `SLACK`, in whatever case.
     #[graphql(name = "type")]
     connector_type: String,
-    /// What it authenticates with.
+    /// What it authenticates with, as the connector's `credentialsSchema` says. A text may be a
+    /// reference `${NAME}` to a secret; in a change, a field that is `***` stays as it was.
     credentials: Value,
-    /// How it is set up.
+    /// Settings that are no credentials.
     config: Option<Value>,
+}
+
+impl fmt::Debug for ConnectorToolInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ConnectorToolInput({})", self.connector_type)
+    }
 }
 
 /// A Python function. Not available in this version.
@@ -99,7 +108,7 @@ pub struct RegisterToolInput {
     external: Option<ExternalToolInput>,
     /// The JSON tool definition: api, input_schema, output_schema, mapping.
     rest: Option<Value>,
-    /// A service's connector. Not available in this version.
+    /// A tool of a service that a connector describes.
     connector: Option<ConnectorToolInput>,
     /// A Python function. Not available in this version.
     python: Option<PythonToolInput>,
@@ -130,7 +139,8 @@ pub struct UpdateToolInput {
     external: MaybeUndefined<ExternalToolInput>,
     /// The JSON tool definition: api, input_schema, output_schema, mapping.
     rest: MaybeUndefined<Value>,
-    /// A service's connector. Not available in this version.
+    /// A tool of a service that a connector describes. The credentials take the place of those
+    /// before, for earlier versions of the tool too.
     connector: MaybeUndefined<ConnectorToolInput>,
     /// A Python function. Not available in this version.
     python: MaybeUndefined<PythonToolInput>,
@@ -148,11 +158,9 @@ impl RegisterToolInput {
                 self.native.map(Behaviour::from),
                 self.external.map(Behaviour::from),
                 self.rest.map(Behaviour::Rest),
+                self.connector.map(Behaviour::from),
             ],
-            [
-                ("connector", self.connector.is_some()),
-                ("python", self.python.is_some()),
-            ],
+            [("python", self.python.is_some())],
             &mut found,
         );
         let policy = self.policy.map(|policy| policy.into_patch(&mut found));
@@ -191,11 +199,9 @@ impl UpdateToolInput {
                 required("native", self.native, &mut found).map(Behaviour::from),
                 required("external", self.external, &mut found).map(Behaviour::from),
                 required("rest", self.rest, &mut found).map(Behaviour::Rest),
+                required("connector", self.connector, &mut found).map(Behaviour::from),
             ],
-            [
-                ("connector", !self.connector.is_undefined()),
-                ("python", !self.python.is_undefined()),
-            ],
+            [("python", !self.python.is_undefined())],
             &mut found,
         );
         let change = ToolChange {
@@ -244,9 +250,19 @@ impl From<ExternalToolInput> for Behaviour {
     }
 }
 
+impl From<ConnectorToolInput> for Behaviour {
+    fn from(input: ConnectorToolInput) -> Self {
+        Self::Connector(ConnectorSettings {
+            kind: input.connector_type,
+            credentials: Credentials(input.credentials),
+            config: input.config,
+        })
+    }
+}
+
 fn one_behaviour(
-    said: [Option<Behaviour>; 3],
-    unavailable: [(&str, bool); 2],
+    said: [Option<Behaviour>; 4],
+    unavailable: [(&str, bool); 1],
     found: &mut Vec<Violation>,
 ) -> Option<Behaviour> {
     for (field, is_said) in unavailable {

@@ -2,7 +2,10 @@
 
 use async_graphql::{Context, Enum, ID, Object, SimpleObject, dataloader::DataLoader};
 use serde_json::Value;
-use toolroom_domain::tool::{HttpMethod, Kind, ToolConfig};
+use toolroom_domain::{
+    connector::{self, ActionSpec},
+    tool::Kind,
+};
 use toolroom_projections::catalog::{ToolRow, VersionRow};
 
 use super::{
@@ -17,7 +20,11 @@ use crate::{
         request,
         scalar::DateTime,
     },
-    service::{jobs::RUN_ACTION, tool_health, tools},
+    service::{
+        jobs::RUN_ACTION,
+        tool_health,
+        tools::{self, actions},
+    },
 };
 
 /// How a tool is run.
@@ -61,6 +68,7 @@ pub enum ToolSpecFormat {
 
 /// What kind of thing an action does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "connector::ActionType")]
 pub enum ActionType {
     /// Sends a message.
     Message,
@@ -123,7 +131,7 @@ pub struct ToolPolicy {
 pub struct ToolAction {
     /// The action's id.
     id: ID,
-    /// Its name, as `action` takes it.
+    /// Its name; of a connector's action a name for people, of others what `action` takes.
     name: String,
     /// What it does.
     description: String,
@@ -133,6 +141,19 @@ pub struct ToolAction {
     input_schema: Value,
     /// JSON Schema of its output, if promised.
     output_schema: Option<Value>,
+}
+
+impl From<ActionSpec> for ToolAction {
+    fn from(action: ActionSpec) -> Self {
+        Self {
+            id: action.id.into(),
+            name: action.name,
+            description: action.description,
+            action_type: action.action_type.into(),
+            input_schema: action.input_schema,
+            output_schema: action.output_schema,
+        }
+    }
 }
 
 /// How a tool's last runs have gone, of those within a day.
@@ -198,8 +219,8 @@ impl ToolObject {
 
     /// NATIVE, EXTERNAL, REST, PYTHON, or the connector's: SLACK, DISCORD and so on.
     #[graphql(name = "type")]
-    async fn tool_type(&self) -> &'static str {
-        self.0.kind.as_str()
+    async fn tool_type(&self) -> &str {
+        self.0.definition.config.type_name()
     }
 
     /// A name for people.
@@ -276,35 +297,38 @@ impl ToolObject {
         }
     }
 
-    /// The tool as a model is shown it.
+    /// The tool as a model is shown it: one function. Of a tool that has several actions a list of
+    /// functions, one an action, or with `action` the one of that action.
     async fn function_spec(
         &self,
+        ctx: &Context<'_>,
         #[graphql(default_with = "ToolSpecFormat::Openai")] format: ToolSpecFormat,
-    ) -> Value {
-        spec::function_spec(&self.0, format)
+        action: Option<String>,
+    ) -> Result<Value, ApiError> {
+        spec::function_spec(app(ctx), &self.0, format, action.as_deref())
     }
 
-    /// JSON Schema of the input.
-    async fn input_schema(&self) -> &Value {
-        &self.0.definition.input_schema
+    /// JSON Schema of the input. Of a tool that has several actions, each has its own.
+    async fn input_schema(&self, ctx: &Context<'_>) -> Value {
+        actions::schemas(app(ctx), &self.0.definition).0.clone()
     }
 
     /// JSON Schema of the output, if promised.
-    async fn output_schema(&self) -> Option<&Value> {
-        self.0.definition.output_schema.as_ref()
+    async fn output_schema(&self, ctx: &Context<'_>) -> Option<Value> {
+        actions::schemas(app(ctx), &self.0.definition).1.cloned()
     }
 
     /// What can be done with it: at least one thing.
-    async fn actions(&self) -> Vec<ToolAction> {
+    async fn actions(&self, ctx: &Context<'_>) -> Vec<ToolAction> {
         let tool = &self.0;
-        vec![ToolAction {
-            id: format!("{}.{RUN_ACTION}", tool.id).into(),
-            name: RUN_ACTION.to_owned(),
-            description: tool.description.clone(),
-            action_type: action_type(&tool.definition.config),
-            input_schema: tool.definition.input_schema.clone(),
-            output_schema: tool.definition.output_schema.clone(),
-        }]
+        let all = actions::actions(app(ctx), &tool.description, &tool.definition);
+        let mut all: Vec<ToolAction> = all.into_iter().map(ToolAction::from).collect();
+        if let [only] = &mut all[..]
+            && tool.definition.config.connector().is_none()
+        {
+            only.id = format!("{}.{RUN_ACTION}", tool.id).into();
+        }
+        all
     }
 
     /// As it was registered; secrets stay references, credentials never appear.
@@ -340,18 +364,4 @@ impl ToolObject {
 /// A count or a time as the contract's 32-bit integer; all are bounded far below its end.
 pub(in crate::graphql) fn int(number: impl TryInto<i32>) -> i32 {
     number.try_into().unwrap_or(i32::MAX)
-}
-
-fn action_type(config: &ToolConfig) -> ActionType {
-    match config {
-        ToolConfig::Native(_) | ToolConfig::External(_) | ToolConfig::Connector(_) => {
-            ActionType::Query
-        }
-        ToolConfig::Rest(rest) => match rest.api.method {
-            HttpMethod::Get | HttpMethod::Head => ActionType::Query,
-            HttpMethod::Post => ActionType::Create,
-            HttpMethod::Put | HttpMethod::Patch => ActionType::Update,
-            HttpMethod::Delete => ActionType::Delete,
-        },
-    }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use toolroom_domain::{
-    Violation,
+    ToolId, Violation,
     port::DefinitionChecker,
     tool::{
         Definition, ExternalConfig, Kind, Mapping, NativeConfig, PolicyOverrides, RestApi,
@@ -11,7 +11,10 @@ use toolroom_domain::{
     },
 };
 
-use super::ToolChange;
+use super::{
+    ToolChange,
+    credentials::{ConnectorSettings, Credentials},
+};
 
 /// What a tool does, as a client says it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -34,6 +37,19 @@ pub enum Behaviour {
     },
     /// Makes the REST call that a JSON tool definition describes.
     Rest(Value),
+    /// Acts at a service that a connector describes.
+    Connector(ConnectorSettings),
+}
+
+/// What a definition is made with.
+pub(super) struct Making<'a> {
+    pub(super) checker: &'a dyn DefinitionChecker,
+    /// The tool that it is of.
+    pub(super) tool: ToolId,
+    /// The version that it will be.
+    pub(super) version: u32,
+    /// The credentials that the tool has, where new ones may keep some of them.
+    pub(super) kept: Option<Value>,
 }
 
 /// A JSON tool definition: what a REST tool is registered with.
@@ -52,6 +68,8 @@ pub(super) struct RestDefinition {
 #[derive(Debug)]
 pub(super) struct Built {
     pub(super) definition: Definition,
+    /// What the vault shall keep of it.
+    pub(super) credentials: Option<Credentials>,
 }
 
 impl Built {
@@ -84,17 +102,19 @@ impl Behaviour {
     /// What is wrong with its form, paths relative to the input.
     pub(super) fn build(
         &self,
-        checker: &dyn DefinitionChecker,
+        making: &Making<'_>,
         policy: PolicyOverrides,
         requires_approval: bool,
     ) -> Result<Built, Vec<Violation>> {
+        let mut credentials = None;
         let (config, input_schema, output_schema) = match self.clone() {
             Self::Native {
                 function_path,
                 input_schema,
             } => {
                 // An unknown path is the checker's to refuse, with the known ones.
-                let (own_input, output) = checker
+                let (own_input, output) = making
+                    .checker
                     .native_schemas(&function_path)
                     .unwrap_or_else(|| (Value::Object(serde_json::Map::new()), None));
                 let config = ToolConfig::Native(NativeConfig { function_path });
@@ -121,6 +141,13 @@ impl Behaviour {
                 let config = ToolConfig::Rest(Box::new(RestConfig { api, mapping }));
                 (config, input_schema, output_schema)
             }
+            Self::Connector(settings) => {
+                let (config, secret) = settings.build(making)?;
+                credentials = Some(secret);
+                // Each action has a schema of its own, which the connector knows.
+                let input_schema = serde_json::json!({ "type": "object" });
+                (ToolConfig::Connector(Box::new(config)), input_schema, None)
+            }
         };
         Ok(Built {
             definition: Definition {
@@ -130,6 +157,7 @@ impl Behaviour {
                 policy,
                 requires_approval,
             },
+            credentials,
         })
     }
 }
@@ -150,7 +178,7 @@ pub(super) fn parse_rest(definition: &Value) -> Result<RestDefinition, Vec<Viola
 /// # Errors
 /// What is wrong with its form, paths relative to the input.
 pub(super) fn revised(
-    checker: &dyn DefinitionChecker,
+    making: &Making<'_>,
     tool: &Tool,
     change: &ToolChange,
 ) -> Result<Option<Built>, Vec<Violation>> {
@@ -164,9 +192,7 @@ pub(super) fn revised(
         .requires_approval
         .unwrap_or(current.requires_approval);
     if let Some(behaviour) = &change.behaviour {
-        return behaviour
-            .build(checker, policy, requires_approval)
-            .map(Some);
+        return behaviour.build(making, policy, requires_approval).map(Some);
     }
     if change.policy.is_none() && change.requires_approval.is_none() && change.patch.is_none() {
         return Ok(None);
@@ -181,10 +207,11 @@ pub(super) fn revised(
             requires_approval,
             ..patched
         },
+        credentials: None,
     }))
 }
 
-/// What a tool does, in the form in which it was registered. Secrets are references.
+/// What a tool does, in the form in which it was registered. Secrets are references or masked.
 pub fn config(definition: &Definition) -> Value {
     let Definition {
         config,
