@@ -105,9 +105,9 @@ impl Recorder {
         self.gathered().exit_code
     }
 
-    /// The job as the last append of this attempt left it.
-    pub(super) async fn held(&self) -> Loaded<Job> {
-        self.job.lock().await.clone()
+    /// The job as the last append of this attempt left it; nothing else is appended meanwhile.
+    pub(super) async fn held(&self) -> tokio::sync::MutexGuard<'_, Loaded<Job>> {
+        self.job.lock().await
     }
 
     /// The run has ended: [`Self::tell_along`] returns when the append that it is at has ended.

@@ -51,8 +51,9 @@ pub use self::{
     secrets::{EnvLookup, NoSecrets, SecretStore, SecretValue, StoreError},
 };
 
-/// Reports of progress that may wait to be passed on; of more the newest are left out.
-const PROGRESS_QUEUE: usize = 16;
+/// What a native function has told and may wait to be passed on; of more progress the newest is left
+/// out.
+const WORDS_QUEUE: usize = 16;
 
 /// What an executor is built from.
 #[derive(Clone)]
@@ -297,12 +298,20 @@ impl Executor {
         let function = self.natives.find(path).ok_or_else(|| {
             CallError::invalid("this server has no native function of the tool's path")
         })?;
-        let (progress, mut reports) = mpsc::channel(PROGRESS_QUEUE);
+        let (told, mut words) = mpsc::channel(WORDS_QUEUE);
+        let tell = |word| match word {
+            native::Word::Progress(progress) => call.journal.progress(progress),
+            native::Word::Line {
+                level,
+                source,
+                message,
+            } => call.journal.line(level, source, message),
+        };
         let context = native::Context {
             clock: Arc::clone(&self.clock),
             is_test: call.is_test,
             cancel: call.cancel.child_token(),
-            progress,
+            told,
         };
         // Cancels what the function started elsewhere, however this ends.
         let _ended = context.cancel.clone().drop_guard();
@@ -310,10 +319,10 @@ impl Executor {
         loop {
             tokio::select! {
                 biased;
-                Some(report) = reports.recv() => call.journal.progress(report),
+                Some(word) = words.recv() => tell(word),
                 output = &mut run => {
-                    while let Ok(report) = reports.try_recv() {
-                        call.journal.progress(report);
+                    while let Ok(word) = words.try_recv() {
+                        tell(word);
                     }
                     return output;
                 }

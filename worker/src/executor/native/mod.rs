@@ -23,6 +23,7 @@ use toolroom_domain::{Clock, ErrorCategory, job::Progress};
 
 use super::{
     error::{CallError, Error},
+    journal::Level,
     schema::Schema,
 };
 
@@ -36,14 +37,37 @@ pub struct Context {
     /// Is cancelled when nobody wants the outcome any more. The function's future is dropped then;
     /// this is for work that it started elsewhere.
     pub cancel: CancellationToken,
-    pub(super) progress: mpsc::Sender<Progress>,
+    pub(super) told: mpsc::Sender<Word>,
+}
+
+/// What a function tells while it runs.
+#[derive(Debug)]
+pub(super) enum Word {
+    Progress(Progress),
+    Line {
+        level: Level,
+        source: &'static str,
+        message: String,
+    },
 }
 
 impl Context {
     /// Tells how far the run is. Reports that come faster than they are taken are left out.
     pub fn report(&self, progress: Progress) {
         // A full queue means that newer reports than this one are waiting already.
-        let _ = self.progress.try_send(progress);
+        let _ = self.told.try_send(Word::Progress(progress));
+    }
+
+    /// Writes a line, such as to `stdout`; waits while more is written than is taken.
+    pub async fn line(&self, level: Level, source: &'static str, message: impl Into<String>) {
+        let message = message.into();
+        let line = Word::Line {
+            level,
+            source,
+            message,
+        };
+        // Nobody takes it when the run has ended.
+        let _ = self.told.send(line).await;
     }
 }
 

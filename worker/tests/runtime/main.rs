@@ -1,0 +1,8 @@
+//! Stories of jobs and the nodes that run them.
+
+mod clocks;
+mod lines;
+mod outcomes;
+mod restarts;
+mod retries;
+mod support;
