@@ -57,6 +57,7 @@ operations! {
         Tools = "tools",
         Job = "job",
         Jobs = "jobs",
+        JobLogs = "jobLogs",
         Connectors = "connectors",
         Stats = "stats",
         AuditLog = "auditLog",
@@ -101,6 +102,7 @@ operations! {
     }
     Subscription {
         JobProgress = "jobProgress",
+        JobLogAdded = "jobLogAdded",
         JobChanged = "jobChanged",
         AuditEvents = "auditEvents",
         AuditReplay = "auditReplay",
@@ -196,9 +198,11 @@ fn audience(operation: Operation) -> Audience {
         | O::Tools
         | O::Job
         | O::Jobs
+        | O::JobLogs
         | O::Connectors
         | O::Stats
         | O::JobProgress
+        | O::JobLogAdded
         | O::JobChanged => READERS,
 
         // The audit tells addresses, programs and who was refused what: more than the work needs.

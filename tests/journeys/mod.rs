@@ -5,4 +5,5 @@ mod connectors;
 mod first_session;
 mod live;
 mod past;
+mod told;
 mod trpc_client;

@@ -265,7 +265,7 @@ impl Tenant {
     /// Asks for something of the other's, and for something that nobody has: the answers are the
     /// same.
     async fn pry(&self, way: usize) {
-        const WAYS: [(&str, &str); 14] = [
+        const WAYS: [(&str, &str); 15] = [
             ("tool", "query ($id: ID!) { tool(id: $id) { id } }"),
             (
                 "tool",
@@ -286,6 +286,10 @@ impl Tenant {
                 "query ($id: ID!) { tool(id: $id, asOf: \"2100-01-01T00:00:00Z\") { id } }",
             ),
             ("job", "query ($id: ID!) { job(id: $id) { id } }"),
+            (
+                "job",
+                "query ($id: ID!) { jobLogs(jobId: $id) { nodes { message } } }",
+            ),
             ("job", "mutation ($id: ID!) { cancelJob(id: $id) { id } }"),
             ("job", "mutation ($id: ID!) { retryJob(id: $id) { id } }"),
             ("job", "mutation ($id: ID!) { rerunJob(id: $id) { id } }"),

@@ -18,9 +18,14 @@ pub struct Answering {
 impl Answering {
     /// Answers each call with this JSON.
     pub async fn with(body: serde_json::Value) -> Self {
+        Self::with_status(200, body).await
+    }
+
+    /// Answers each call with this status and JSON.
+    pub async fn with_status(status: u16, body: serde_json::Value) -> Self {
         let body = body.to_string();
         Self::raw(format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+            "HTTP/1.1 {status} OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
             body.len()
         ))
         .await

@@ -106,11 +106,19 @@ impl Scope {
         };
         let mut connection =
             Connection::with_additional_fields(page.has_previous, page.has_next, counted);
-        connection.edges.extend(page.rows.into_iter().map(|row| {
-            let plain = format!("{CURSOR_VERSION}.{}.{}", self.digest, key(&row));
-            Edge::new(URL_SAFE_NO_PAD.encode(plain), node(row))
-        }));
+        let edge = |row| self.edge(&key(&row), node(row));
+        connection.edges.extend(page.rows.into_iter().map(edge));
         connection
+    }
+
+    /// A row of the list on its own: its key, and its node.
+    pub fn edge<N: OutputType>(
+        &self,
+        key: &str,
+        node: N,
+    ) -> Edge<String, N, EmptyFields, DefaultEdgeName> {
+        let plain = format!("{CURSOR_VERSION}.{}.{key}", self.digest);
+        Edge::new(URL_SAFE_NO_PAD.encode(plain), node)
     }
 }
 

@@ -3,13 +3,15 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
+use tokio::time::Instant;
 use toolroom_domain::{
     JobId,
     job::{Event, Job},
 };
-use toolroom_eventlog::{Aggregate as _, RecordedEvent, history};
+use toolroom_eventlog::{Aggregate as _, RecordedEvent, history, live::Watching};
 
 use super::{
     follow::{Follow, head, is_visible, resolve},
@@ -22,6 +24,10 @@ use crate::{
 
 /// Jobs whose state is kept between their events; of others it is read again.
 const JOBS_KEPT: usize = 1_000;
+
+/// Between two reports of a run that a subscriber is told: smooth to look at, and no more than
+/// anybody can read.
+const REPORTS_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The changes of jobs after some position.
 pub struct Changes {
@@ -112,6 +118,12 @@ pub struct Progress {
     follow: Follow,
     /// The position of the present state, while it has not been told.
     present: Option<i64>,
+    /// The position of the last change that was applied.
+    position: i64,
+    watching: Watching,
+    /// Until when the run's own reports wait, the newest in place of older ones.
+    quiet_until: Instant,
+    state: AppState,
 }
 
 impl Progress {
@@ -136,6 +148,7 @@ impl Progress {
             None => None,
             Some(_) => Some(resolve(state, after, 0).await?),
         };
+        let watching = state.log.signals.live.watch(id);
         let id = id.to_string();
         // What is appended after this is read from the feed; what comes in between is in both.
         let from = head(state);
@@ -160,7 +173,11 @@ impl Progress {
             job,
             id,
             waiting,
+            position: present.unwrap_or_default(),
             present: present.filter(|_| resumed.is_none()),
+            watching,
+            quiet_until: Instant::now(),
+            state: state.clone(),
         })
     }
 
@@ -176,16 +193,51 @@ impl Progress {
             let event = match self.waiting.pop_front() {
                 Some(event) => event,
                 None if self.job.status().is_final() => return Ok(None),
-                None => match self.follow.next().await? {
-                    Some(event) => event,
-                    None => return Ok(None),
+                None => match self.event_or_report().await? {
+                    Next::Event(event) => event,
+                    Next::Report => match self.reported()? {
+                        Some(job) => return Ok(Some(job)),
+                        None => continue,
+                    },
+                    Next::End => return Ok(None),
                 },
             };
             if event.aggregate_type == Job::TYPE && event.aggregate_id == self.id {
                 self.job
                     .apply(event.decode::<Event>().map_err(ApiError::internal)?);
+                self.position = event.position;
                 return JobView::of_aggregate(&self.job, LastEvent::At(event.position)).map(Some);
             }
         }
     }
+
+    async fn event_or_report(&mut self) -> Result<Next, ApiError> {
+        let report = async {
+            tokio::time::sleep_until(self.quiet_until).await;
+            self.watching.changed().await
+        };
+        tokio::select! {
+            biased;
+            event = self.follow.next() => Ok(event?.map_or(Next::End, Next::Event)),
+            _ = report => Ok(Next::Report),
+        }
+    }
+
+    /// The job with what its run last said; none if that was another attempt.
+    fn reported(&mut self) -> Result<Option<JobView>, ApiError> {
+        self.quiet_until = Instant::now() + REPORTS_INTERVAL;
+        let mut view = JobView::of_aggregate(&self.job, LastEvent::At(self.position))?;
+        let progress = super::jobs::progress(&self.state, &view);
+        if progress == view.progress {
+            return Ok(None);
+        }
+        view.progress = progress;
+        Ok(Some(view))
+    }
+}
+
+enum Next {
+    Event(Arc<RecordedEvent>),
+    Report,
+    End,
 }

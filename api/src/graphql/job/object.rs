@@ -5,8 +5,11 @@ use std::{collections::HashMap, sync::Arc};
 use async_graphql::{Context, ID, Object, dataloader::DataLoader};
 use serde_json::Value;
 use tokio::sync::OnceCell;
-use toolroom_domain::{ToolId, job::Status};
-use toolroom_projections::catalog::{self, ToolRow};
+use toolroom_domain::{JobId, ToolId, WorkspaceId, job::Status};
+use toolroom_projections::{
+    Page,
+    catalog::{self, ToolRow},
+};
 
 use super::parts::{
     GenerationSummary, JobAttempt, JobError, JobKind, JobLog, JobProgress, JobStatus, Receipt,
@@ -16,7 +19,7 @@ use crate::{
     error::ApiError,
     graphql::{
         app,
-        connection::{Listed, Scope, nothing},
+        connection::{Listed, Scope},
         scalar::{DateTime, Position},
         tool::{
             ToolObject,
@@ -24,7 +27,7 @@ use crate::{
             object::int,
         },
     },
-    service::jobs::{self, JobView},
+    service::jobs::{self, JobView, log},
     state::AppState,
 };
 
@@ -61,12 +64,18 @@ impl PageTools {
 pub struct JobObject {
     job: JobView,
     page: Option<Arc<PageTools>>,
+    /// Read once for all that shows them.
+    lines: OnceCell<Vec<log::Entry>>,
 }
 
 impl JobObject {
     /// A job on its own.
     pub(super) fn alone(job: JobView) -> Self {
-        Self { job, page: None }
+        Self {
+            job,
+            page: None,
+            lines: OnceCell::new(),
+        }
     }
 
     /// A job of a page.
@@ -74,8 +83,63 @@ impl JobObject {
         Self {
             job,
             page: Some(Arc::clone(page)),
+            lines: OnceCell::new(),
         }
     }
+
+    async fn lines(&self, ctx: &Context<'_>) -> Result<&[log::Entry], ApiError> {
+        let read = || log::read(app(ctx), self.job.workspace, self.job.id, None);
+        let lines = self.lines.get_or_try_init(read).await?;
+        Ok(lines)
+    }
+}
+
+/// What lists of a job's log are bound to: whichever way they are asked for, they are one list.
+pub(super) fn log_scope(
+    ctx: &Context<'_>,
+    job: JobId,
+    first: Option<i32>,
+    after: Option<&str>,
+) -> Result<Scope, ApiError> {
+    Scope::new(ctx, "logs", &job, first, 100, after)
+}
+
+/// A part of a job's log.
+pub(super) async fn logs(
+    ctx: &Context<'_>,
+    workspace: WorkspaceId,
+    job: JobId,
+    first: Option<i32>,
+    after: Option<&str>,
+) -> Result<Listed<JobLog>, ApiError> {
+    let scope = log_scope(ctx, job, first, after)?;
+    let wanted = scope.page(log::LineKey::parse)?;
+    let all = log::read(
+        app(ctx),
+        workspace,
+        job,
+        wanted.after.filter(|_| !wanted.with_total),
+    );
+    let mut rows = all.await?;
+    let total_count = wanted
+        .with_total
+        .then(|| i64::try_from(rows.len()).unwrap_or(i64::MAX));
+    rows.retain(|entry| wanted.after.is_none_or(|after| entry.key > after));
+    let first = usize::try_from(wanted.first).unwrap_or_default();
+    let page = Page {
+        has_next: rows.len() > first,
+        has_previous: wanted.after.is_some(),
+        total_count,
+        rows: {
+            rows.truncate(first);
+            rows
+        },
+    };
+    Ok(scope.connection(
+        page,
+        |entry| entry.key.to_string(),
+        |entry| entry.line.into(),
+    ))
 }
 
 /// One run of a tool.
@@ -153,48 +217,55 @@ impl JobObject {
     }
 
     /// How far it is.
-    async fn progress(&self) -> JobProgress {
+    async fn progress(&self, ctx: &Context<'_>) -> JobProgress {
         let is = |status| i32::from(self.job.status == status);
+        let progress = jobs::progress(app(ctx), &self.job);
         JobProgress {
             total: 1,
             completed: is(Status::Succeeded),
             failed: is(Status::Failed),
             in_progress: is(Status::Running),
             current_tool: None,
-            step: self.job.progress.step.clone(),
-            percentage: self.job.progress.percentage,
+            step: progress.step,
+            percentage: progress.percentage,
         }
     }
 
-    /// What the run wrote, line by line; no kind of tool of this version writes any.
+    /// What its runs wrote and the runtime decided, line by line.
     async fn logs(
         &self,
         ctx: &Context<'_>,
         #[graphql(default_with = "Some(100)")] first: Option<i32>,
         after: Option<String>,
     ) -> Result<Listed<JobLog>, ApiError> {
-        Scope::new(ctx, "logs", &self.job.id, first, 100, after.as_deref())?;
-        Ok(nothing())
+        logs(
+            ctx,
+            self.job.workspace,
+            self.job.id,
+            first,
+            after.as_deref(),
+        )
+        .await
     }
 
-    /// What the run wrote to its standard output, for tools that have one.
-    async fn stdout(&self) -> Option<&str> {
-        None
+    /// What its runs wrote to their standard output, for tools that have one.
+    async fn stdout(&self, ctx: &Context<'_>) -> Result<Option<String>, ApiError> {
+        Ok(log::output_of(self.lines(ctx).await?, "stdout"))
     }
 
-    /// What the run wrote to its standard error, for tools that have one.
-    async fn stderr(&self) -> Option<&str> {
-        None
+    /// What its runs wrote to their standard error, for tools that have one.
+    async fn stderr(&self, ctx: &Context<'_>) -> Result<Option<String>, ApiError> {
+        Ok(log::output_of(self.lines(ctx).await?, "stderr"))
     }
 
-    /// With which code the run's process ended, for tools that have one.
+    /// With which code the last run's process ended, for tools that have one.
     async fn exit_code(&self) -> Option<i32> {
-        None
+        self.job.attempts.last()?.exit_code
     }
 
-    /// Each call that went out: where, when, its digest and status. No call writes any yet.
-    async fn receipts(&self) -> Vec<Receipt> {
-        Vec::new()
+    /// Each call that went out, or was about to: where, when, its digest and status.
+    async fn receipts(&self, ctx: &Context<'_>) -> Result<Vec<Receipt>, ApiError> {
+        jobs::attempts(app(ctx), &self.job).await.map(Receipt::of)
     }
 
     /// What the sender noted on it.

@@ -4,7 +4,7 @@ use async_graphql::{Context, Enum, ID, Object, SimpleObject};
 use serde_json::Value;
 use toolroom_domain::{
     ErrorCategory as Category, JobId, WorkspaceId,
-    job::{Attempt, Failure, Status},
+    job::{Attempt, Failure, Line, ReceiptOutcome as Outcome, Status},
 };
 
 use crate::{
@@ -63,23 +63,26 @@ pub enum ErrorCategory {
 
 /// What became of a call that went out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "Outcome")]
 pub enum ReceiptOutcome {
     /// The other side answered.
     Answered,
-    /// It was not sent.
+    /// It surely did not arrive.
     NotSent,
-    /// It was sent, and nobody knows what came of it.
+    /// It is under way, or nobody knows whether it arrived.
     Unknown,
 }
 
-/// A call that went out.
+/// A call that went out, or was about to.
 #[derive(SimpleObject)]
 pub struct Receipt {
-    /// What the call carried so that the other side knows a repetition.
+    /// The attempt that made it.
+    attempt: i32,
+    /// By which the other side can tell a repetition: the same in each attempt.
     idempotency_key: String,
     /// The HTTP method.
     method: String,
-    /// Where to, without secrets.
+    /// Where to, without secrets and without the values of the query.
     url: String,
     /// The digest of what was sent.
     request_sha256: String,
@@ -89,6 +92,29 @@ pub struct Receipt {
     status: Option<i32>,
     /// What became of it.
     outcome: ReceiptOutcome,
+    /// Whether repeating it does nothing twice.
+    repeatable: bool,
+}
+
+impl Receipt {
+    /// The calls of attempts, in order.
+    pub(super) fn of(attempts: Vec<Attempt>) -> Vec<Self> {
+        let calls = attempts.into_iter().flat_map(|attempt| {
+            let number = int(attempt.number);
+            attempt.receipts.into_iter().map(move |call| Self {
+                attempt: number,
+                idempotency_key: call.idempotency_key,
+                method: call.method,
+                url: call.url,
+                request_sha256: call.request_sha256,
+                sent_at: call.sent_at.into(),
+                status: call.status.map(i32::from),
+                outcome: call.outcome.into(),
+                repeatable: call.repeatable,
+            })
+        });
+        calls.collect()
+    }
 }
 
 /// One line of what a run wrote or the runtime decided.
@@ -96,12 +122,23 @@ pub struct Receipt {
 pub struct JobLog {
     /// When.
     at: DateTime,
-    /// How important it is.
+    /// How important it is: `debug`, `info`, `warn` or `error`.
     level: String,
-    /// Who wrote it.
+    /// Who wrote it: `stdout`, `stderr`, `runtime`, or what the tool calls itself.
     source: String,
     /// What.
     message: String,
+}
+
+impl From<Line> for JobLog {
+    fn from(line: Line) -> Self {
+        Self {
+            at: line.at.into(),
+            level: line.level,
+            source: line.source,
+            message: line.message,
+        }
+    }
 }
 
 /// How many tools a generation was asked for, and made.
@@ -223,6 +260,11 @@ impl JobAttempt {
     /// When it ended.
     async fn finished_at(&self) -> Option<DateTime> {
         self.attempt.finished_at.map(DateTime)
+    }
+
+    /// The node that ran it.
+    async fn node(&self) -> &str {
+        &self.attempt.node
     }
 
     /// Why it failed, if it did.

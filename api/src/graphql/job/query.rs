@@ -6,8 +6,8 @@ use toolroom_domain::{ErrorCode, JobId, ToolId, job::Status};
 use toolroom_projections::jobs::{self as read_model, JobKey, ListJobs};
 
 use super::{
-    object::{JobObject, PageTools},
-    parts::{JobKind, JobStatus, job_id},
+    object::{JobObject, PageTools, logs},
+    parts::{JobKind, JobLog, JobStatus, job_id},
 };
 use crate::{
     error::ApiError,
@@ -122,6 +122,18 @@ impl JobQuery {
             Err(error) if error.code == ErrorCode::JobNotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// What the runs of a job wrote and the runtime decided, line by line.
+    async fn job_logs(
+        &self,
+        ctx: &Context<'_>,
+        job_id: ID,
+        #[graphql(default_with = "Some(100)")] first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Listed<JobLog>, ApiError> {
+        let job = self::job_id("jobId", &job_id)?;
+        logs(ctx, request(ctx)?.workspace, job, first, after.as_deref()).await
     }
 
     /// The jobs of the workspace, the newest first.
