@@ -4,4 +4,5 @@ mod bad_input;
 mod broken_tools;
 mod database_away;
 mod embedded;
+mod fault_points;
 mod kill;
