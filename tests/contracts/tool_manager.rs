@@ -320,3 +320,14 @@ async fn a_rest_tool_shows_as_external_with_our_own_address() {
     assert_eq!(changed.status, 200, "{}", changed.body);
     assert_eq!(changed.body["endpoint_url"], url, "it stayed a REST tool");
 }
+
+#[tokio::test]
+async fn what_is_not_there_is_404_as_json_whatever_a_browser_would_like() {
+    let app = App::start().await;
+    for path in ["/tools/abc", "/tools/77", "/api/v1/tools/abc"] {
+        let request = app.http.get(format!("{}{path}", app.url));
+        let answer = Answer::of(request.header("accept", "text/html")).await;
+        assert_eq!(answer.status, 404);
+        assert_eq!(answer.body["code"], "NOT_FOUND");
+    }
+}

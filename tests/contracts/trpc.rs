@@ -164,6 +164,65 @@ async fn an_action_answers_with_its_result_or_rejects_with_it() {
 }
 
 #[tokio::test]
+async fn a_connectors_tool_is_made_tried_and_changed_without_showing_its_secrets() {
+    let app = App::start_with(&[("TOOLROOM_EGRESS_ALLOW", "127.0.0.1")]).await;
+    let service = Answering::with(json!({"ok": true})).await;
+    let sent = json!({
+        "name": "Team Service", "type": "http", "tags": ["team"], "isActive": true,
+        "credentials": {"baseUrl": service.url, "bearerToken": "s3cret-token-of-ours"},
+    });
+    let made = data(&mutate(&app, "tools.create", sent).await).clone();
+    assert_eq!(
+        masked(made.clone(), &["createdAt", "updatedAt"]),
+        json!({
+            "id": 1, "userId": "user:local", "name": "Team Service", "type": "HTTP",
+            "credentials": {"baseUrl": service.url, "bearerToken": "***"},
+            "description": "Team Service: a HTTP tool", "tags": ["team"], "isActive": true,
+            "createdAt": "<createdAt>", "updatedAt": "<updatedAt>",
+        })
+    );
+    let found = query(&app, "tools.getAll", json!({"type": "Http"})).await;
+    assert_eq!(data(&found)["tools"], json!([made]));
+
+    let tested = mutate(&app, "tools.testConnection", json!({"id": 1})).await;
+    let tested = data(&tested);
+    assert_eq!(tested["success"], true, "{tested}");
+    assert!(tested["message"].is_string() && tested["details"].is_object());
+
+    let call = json!({"toolId": 1, "actionId": "http.request", "parameters": {"path": "items"}});
+    let ran = mutate(&app, "tools.executeAction", call.clone()).await;
+    assert_eq!(data(&ran)["data"]["body"], json!({"ok": true}));
+    let last = ran.headers["x-toolroom-position"].to_str().ok();
+    let stats = json!({"groupBy": "action"});
+    let stats = query_after(&app, last, "tools.getStats", stats).await;
+    assert_eq!(data(&stats)[0]["key"], "http.request");
+
+    let mut whole = made.clone();
+    whole["description"] = json!("Calls the team's service");
+    let changed = data(&mutate(&app, "tools.update", whole).await).clone();
+    assert_eq!(changed["credentials"], made["credentials"]);
+    assert_eq!(changed["description"], "Calls the team's service");
+    let other = json!({"id": 1, "credentials": {"baseUrl": service.url, "username": "u"}});
+    let wrong = mutate(&app, "tools.update", other).await;
+    assert_eq!(refused(&wrong).0, "BAD_REQUEST");
+    assert!(
+        refused(&wrong)
+            .2
+            .iter()
+            .all(|path| path.starts_with("credentials"))
+    );
+    let other = json!({"id": 1, "credentials": {"baseUrl": service.url, "bearerToken": "***"}});
+    let kept = mutate(&app, "tools.update", other).await;
+    assert_eq!(data(&kept)["credentials"], made["credentials"]);
+    assert_eq!(mutate(&app, "tools.executeAction", call).await.status, 200);
+
+    let unknown = json!({"name": "x", "type": "NO_SUCH_SERVICE", "credentials": {}});
+    let unknown = mutate(&app, "tools.create", unknown).await;
+    assert_eq!(refused(&unknown).2, ["type"]);
+    assert!(!app.output().contains("s3cret-token"), "{}", app.output());
+}
+
+#[tokio::test]
 async fn logs_and_stats_tell_of_what_was_run() {
     let app = App::start_with(&[("TOOLROOM_EGRESS_ALLOW", "127.0.0.1")]).await;
     app.register(native("say", "echo")).await;

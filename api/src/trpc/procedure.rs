@@ -70,6 +70,7 @@ procedures! {
     "tools.create" = Mutation RegisterTool tools::create::handle,
     "tools.update" = Mutation UpdateTool tools::update::handle,
     "tools.delete" = Mutation DeleteTool tools::delete::handle,
+    "tools.testConnection" = Mutation TestConnection tools::test_connection::handle,
     "tools.executeAction" = Mutation ExecuteTool tools::execute_action::handle,
     "tools.getStats" = Query Stats tools::get_stats::handle,
     "toolActionLogs.getRecent" = Query Jobs logs::get_recent::handle,

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{connector::ActionType, limits, name::check_text, violation::Violation};
+use crate::{limits, name::check_text, violation::Violation};
 
 /// How a tool is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -139,19 +139,6 @@ impl ToolConfig {
     /// The type as clients see it: the kind, or the connector's type.
     pub fn type_name(&self) -> &str {
         self.connector().unwrap_or(self.kind().as_str())
-    }
-
-    /// What a run of a tool without actions of its own does to the other side.
-    pub fn action_type(&self) -> ActionType {
-        match self {
-            Self::Native(_) | Self::External(_) | Self::Connector(_) => ActionType::Query,
-            Self::Rest(rest) => match rest.api.method {
-                HttpMethod::Get | HttpMethod::Head => ActionType::Query,
-                HttpMethod::Post => ActionType::Create,
-                HttpMethod::Put | HttpMethod::Patch => ActionType::Update,
-                HttpMethod::Delete => ActionType::Delete,
-            },
-        }
     }
 
     fn check(&self) -> Vec<Violation> {

@@ -1,11 +1,10 @@
 // The procedures of the tool actions' contract, called as its document calls them, by the client
-// that its users have. Run as: node drive.mjs FOLDER-OF-PACKAGES SERVER-URL TOOL-ID...
-// Each link needs a tool of its own, whose action `run` takes a `message`.
+// that its users have. Run as: node drive.mjs FOLDER-OF-PACKAGES SERVER-URL SERVICE-URL
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import path from "node:path";
 
-const [folder, server, ...tools] = process.argv.slice(2);
+const [folder, server, service] = process.argv.slice(2);
 // From the test's copy of the packages, wherever this file lies.
 const { createTRPCProxyClient, ...links } = createRequire(
   path.join(folder, "package.json"),
@@ -31,10 +30,21 @@ async function eventually(read, isThere) {
 /** The document's procedures, one after the other, on one link. */
 async function drive(name, link) {
   const trpc = createTRPCProxyClient({ links: [link] });
-  const id = Number(tools.shift());
 
-  const tool = await trpc.tools.getById.query({ id });
-  assert.equal(tool.id, id);
+  const tool = await trpc.tools.create.mutate({
+    name: `Team Service ${name}`,
+    type: "HTTP",
+    credentials: { baseUrl: service, bearerToken: "s3cret-token-of-ours" },
+    description: "Main team communication",
+    tags: ["team", "communication"],
+    isActive: true,
+  });
+  const { id } = tool;
+  assert.equal(typeof id, "number");
+  assert.equal(tool.name, `Team Service ${name}`);
+  assert.equal(tool.type, "HTTP");
+  assert.ok(!JSON.stringify(tool).includes("s3cret"), "credentials are masked");
+  assert.deepEqual(await trpc.tools.getById.query({ id }), tool);
   const { tools: found, total } = await trpc.tools.getAll.query({
     limit: 100,
     offset: 0,
@@ -54,21 +64,28 @@ async function drive(name, link) {
   assert.equal(unknown.data.code, "BAD_REQUEST");
   assert.equal(unknown.data.details[0].path, "type");
 
+  const tested = await trpc.tools.testConnection.mutate({ id });
+  assert.equal(tested.success, true, tested.message);
+  assert.equal(typeof tested.message, "string");
+  assert.equal(typeof tested.details, "object");
+
   const sent = {
     toolId: id,
-    actionId: "run",
-    parameters: { message: "Hello from API!" },
+    actionId: "http.request",
+    parameters: { method: "POST", path: "messages", json: { message: "Hello from API!" } },
   };
   const result = await trpc.tools.executeAction.mutate(sent);
   assert.equal(result.exitCode, 0, JSON.stringify(result));
   assert.equal(typeof result.stdout, "string");
   assert.equal(result.stderr, "");
-  assert.deepEqual(result.data, { ok: true });
+  assert.deepEqual(result.data.body, { ok: true });
   assert.equal(result.healthStatus.status, "healthy");
   assert.equal(typeof result.healthStatus.latency, "number");
+  const rehearsed = await trpc.tools.executeAction.mutate({ ...sent, isTest: true });
+  assert.equal(rehearsed.data.sent, false);
 
   const failed = await rejection(
-    trpc.tools.executeAction.mutate({ ...sent, parameters: { message: 7 } }),
+    trpc.tools.executeAction.mutate({ ...sent, parameters: { path: 7 } }),
   );
   assert.equal(failed.name, "TRPCClientError");
   assert.equal(failed.data.code, "BAD_REQUEST");
@@ -91,11 +108,13 @@ async function drive(name, link) {
   };
   const { logs, total: logged } = await eventually(
     () => trpc.toolActionLogs.getRecent.query(recent),
-    ({ logs }) => logs[0]?.toolId === id,
+    ({ logs }) => logs[1]?.toolId === id,
   );
   assert.ok(logged >= 1);
-  assert.equal(logs[0].toolId, id);
-  assert.deepEqual(logs[0].parameters, sent.parameters);
+  assert.equal(logs[0].isTest, true);
+  assert.equal(logs[1].actionId, sent.actionId);
+  assert.equal(logs[1].actionType, "query");
+  assert.deepEqual(logs[1].parameters, sent.parameters);
   assert.deepEqual(await trpc.toolActionLogs.getByEventId.query({ eventId: 456 }), []);
 
   const event = await rejection(
@@ -105,8 +124,8 @@ async function drive(name, link) {
       toolActionConfig: JSON.stringify({
         toolType: tool.type,
         toolId: id,
-        actionId: "run",
-        parameters: { message: "Daily update: {{DATE}}" },
+        actionId: "http.request",
+        parameters: { path: "messages", json: { message: "Daily update: {{DATE}}" } },
       }),
       triggerType: "SCHEDULE",
       schedule: "0 9 * * *",
@@ -120,7 +139,7 @@ async function drive(name, link) {
       trpc.tools.executeAction.mutate({
         ...sent,
         toolId: n === 2 ? 4711 : id,
-        parameters: { message: `number ${n}` },
+        parameters: { path: `messages/${n}` },
       }),
     ),
   );
@@ -139,6 +158,7 @@ async function drive(name, link) {
   const updated = await trpc.tools.update.mutate({
     id,
     name: `Updated Name ${name}`,
+    credentials: { baseUrl: service, bearerToken: "another-s3cret" },
     isActive: false,
   });
   assert.equal(updated.name, `Updated Name ${name}`);

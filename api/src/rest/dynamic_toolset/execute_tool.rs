@@ -24,13 +24,7 @@ pub(super) async fn handle(
 ) -> Result<Json<Value>, Failure> {
     let answer = async {
         let object = body::read_object(request, &edge.shell.options).await?;
-        let call = Call {
-            tool: ToolSelector::Any(tool),
-            version: None,
-            action: None,
-            input: Value::Object(read(object)?),
-            is_test: false,
-        };
+        let call = read(tool, object)?;
         let of = |error| Failure::of(error, &ctx);
         let job = jobs::execute(&edge.state, &ctx, call, Some(MAX_WAIT_MS), None)
             .await
@@ -50,15 +44,22 @@ pub(super) async fn handle(
         .map_err(|failure| failure.with("success", false))
 }
 
-fn read(object: Map<String, Value>) -> Result<Map<String, Value>, Problem> {
+fn read(tool: String, object: Map<String, Value>) -> Result<Call, Problem> {
     let mut fields = Fields::new(object);
     let input = fields.object("input").unwrap_or_default();
+    // The contract's own tools do one thing; a connector's may do several.
+    let action = fields.text("action");
     let violations = fields.finish();
-    if violations.is_empty() {
-        Ok(input)
-    } else {
-        Err(Problem::invalid(violations))
+    if !violations.is_empty() {
+        return Err(Problem::invalid(violations));
     }
+    Ok(Call {
+        tool: ToolSelector::Any(tool),
+        version: None,
+        action,
+        input: Value::Object(input),
+        is_test: false,
+    })
 }
 
 fn execution_time_ms(job: &JobView) -> f64 {

@@ -10,7 +10,10 @@ use toolroom_projections::catalog::{self, ToolRow};
 use crate::{
     error::ApiError,
     rest::Edge,
-    service::jobs::{self, JobView, RUN_ACTION},
+    service::{
+        jobs::{self, JobView, RUN_ACTION},
+        tools::actions,
+    },
     state::RequestContext,
 };
 
@@ -75,18 +78,12 @@ async fn log(edge: &Edge, tool: Option<&ToolRow>, run: JobView) -> Result<Log, A
         (None, _) => None,
     };
     let action_id = run.action.clone().unwrap_or_else(|| RUN_ACTION.to_owned());
-    let connector = run.tool.connector.as_deref();
-    let connector = connector.and_then(|kind| edge.state.checker.connector(kind));
+    let action_type = tool.and_then(|tool| action_type(edge, tool, &action_id));
     Ok(Log {
         event_id: None,
         tool_id: tool.map(|tool| tool.number),
         tool_type: run.tool.type_name().to_owned(),
-        action_type: match connector.and_then(|connector| connector.action(&action_id)) {
-            Some(action) => action.action_type,
-            None => tool.map_or(ActionType::Query, |tool| {
-                tool.definition.config.action_type()
-            }),
-        },
+        action_type: action_type.unwrap_or(ActionType::Query),
         action_id,
         parameters: jobs::input(&edge.state, &run).await?,
         result: jobs::output(&edge.state, &run).await?,
@@ -97,4 +94,11 @@ async fn log(edge: &Edge, tool: Option<&ToolRow>, run: JobView) -> Result<Log, A
         created_at: run.created_at.to_string(),
         id: run.id.to_string(),
     })
+}
+
+/// What an action does to the other side, as the tool has it now.
+fn action_type(edge: &Edge, tool: &ToolRow, action: &str) -> Option<ActionType> {
+    let actions = actions::actions(&edge.state, &tool.description, &tool.definition);
+    let found = actions.into_iter().find(|known| known.id == action)?;
+    Some(found.action_type)
 }

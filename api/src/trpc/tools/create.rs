@@ -3,14 +3,13 @@
 use serde_json::{Value, json};
 use toolroom_domain::tool::{Details, PolicyOverrides};
 
-use super::{Tool, behaviour, renamed};
+use super::{Tool, renamed};
 use crate::{
-    error::ApiError,
-    http::fields::Fields,
+    http::{Problem, fields::Fields},
     rest::{Edge, failure::Failure},
     service::{
         name::Named,
-        tools::{self, NewTool},
+        tools::{self, Behaviour, ConnectorSettings, Credentials, NewTool},
     },
     state::RequestContext,
 };
@@ -21,7 +20,7 @@ pub(in crate::trpc) async fn handle(
     input: Fields,
 ) -> Result<Value, Failure> {
     let of = |error| Failure::renamed(error, &ctx, renamed);
-    let (new, is_active) = read(&edge, input).map_err(of)?;
+    let (new, is_active) = read(input)?;
     let mut row = tools::register(&edge.state, &ctx, new, None)
         .await
         .map_err(of)?;
@@ -39,7 +38,7 @@ pub(in crate::trpc) async fn handle(
     Ok(json!(Tool::from(row)))
 }
 
-fn read(edge: &Edge, mut input: Fields) -> Result<(NewTool, bool), ApiError> {
+fn read(mut input: Fields) -> Result<(NewTool, bool), Problem> {
     let name = input.text("name");
     let name = input.required("name", name);
     let connector = input.text("type");
@@ -53,7 +52,7 @@ fn read(edge: &Edge, mut input: Fields) -> Result<(NewTool, bool), ApiError> {
     let (Some(text), Some(connector), Some(credentials), []) =
         (name, connector, credentials, violations.as_slice())
     else {
-        return Err(ApiError::invalid(violations));
+        return Err(Problem::invalid(violations));
     };
     let Named { name, title } = Named::of(&text);
     // This contract's clients may leave it out, and a tool has one.
@@ -70,7 +69,11 @@ fn read(edge: &Edge, mut input: Fields) -> Result<(NewTool, bool), ApiError> {
         },
         requires_approval: false,
         policy: PolicyOverrides::default(),
-        behaviour: behaviour(&edge.state, &connector, credentials)?,
+        behaviour: Behaviour::Connector(ConnectorSettings {
+            kind: connector,
+            credentials: Credentials(Value::Object(credentials)),
+            config: None,
+        }),
     };
     Ok((new, is_active))
 }

@@ -8,29 +8,8 @@ pub(super) mod get_by_id;
 pub(super) mod get_stats;
 mod output_mapping;
 mod result;
+pub(super) mod test_connection;
 mod tool;
 pub(super) mod update;
 
-use serde_json::{Map, Value};
-
 use tool::{Tool, renamed};
-
-use crate::{error::ApiError, service::tools::Behaviour, state::AppState};
-
-/// What a tool of a connector does.
-///
-/// # Errors
-/// When there is no such connector.
-fn behaviour(
-    state: &AppState,
-    connector: &str,
-    _credentials: Map<String, Value>,
-) -> Result<Behaviour, ApiError> {
-    let known = state
-        .checker
-        .connectors()
-        .iter()
-        .map(|known| known.kind.clone());
-    let error = ApiError::invalid_field("connector.type", "is no connector that this server has");
-    Err(error.with_candidates_for(connector, known))
-}

@@ -1,16 +1,17 @@
 //! `tools.update`: changes the fields that it names.
 
-use serde_json::{Value, json};
-use toolroom_domain::tool::DetailsPatch;
+use serde_json::{Map, Value, json};
+use toolroom_domain::tool::{DetailsPatch, ToolConfig};
+use toolroom_projections::catalog::ToolRow;
 
-use super::{Tool, behaviour, renamed};
+use super::{Tool, renamed};
 use crate::{
     error::ApiError,
     http::fields::Fields,
     rest::{Edge, failure::Failure, present::present},
     service::{
         name::Named,
-        tools::{self, ToolChange},
+        tools::{self, Behaviour, ConnectorSettings, Credentials, ToolChange},
     },
     state::RequestContext,
 };
@@ -38,8 +39,8 @@ pub(in crate::trpc) async fn handle(
     }
     let change = ToolChange {
         behaviour: match credentials {
-            None => None,
-            Some(credentials) => Some(behaviour(&edge.state, is, credentials).map_err(of)?),
+            Some(sent) if sent != shown(&row) => Some(connector(&row, sent).map_err(of)?),
+            _ => None,
         },
         ..change
     };
@@ -47,6 +48,32 @@ pub(in crate::trpc) async fn handle(
         .await
         .map_err(of)?;
     Ok(json!(Tool::from(row)))
+}
+
+/// The credentials as the tool is shown with: sent back, they change nothing.
+fn shown(row: &ToolRow) -> Map<String, Value> {
+    match &row.definition.config {
+        ToolConfig::Connector(connector) => connector.credentials.shown.as_object().cloned(),
+        ToolConfig::Native(_) | ToolConfig::External(_) | ToolConfig::Rest(_) => None,
+    }
+    .unwrap_or_default()
+}
+
+/// What a tool shall do with other credentials. Masked ones, as the tool is shown with, keep what
+/// they were.
+///
+/// # Errors
+/// When it is no connector's.
+fn connector(row: &ToolRow, credentials: Map<String, Value>) -> Result<Behaviour, ApiError> {
+    let ToolConfig::Connector(connector) = &row.definition.config else {
+        let problem = "cannot be set: the tool is of no connector and has none";
+        return Err(ApiError::invalid_field("credentials", problem));
+    };
+    Ok(Behaviour::Connector(ConnectorSettings {
+        kind: connector.connector.clone(),
+        credentials: Credentials(Value::Object(credentials)),
+        config: connector.config.clone(),
+    }))
 }
 
 /// What of a tool shall change beside its credentials.
