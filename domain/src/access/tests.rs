@@ -102,6 +102,7 @@ fn an_owner_may_all_but_what_concerns_other_workspaces() {
         Operation::DeadLetters,
         Operation::RetryDeadLetter,
         Operation::RebuildProjection,
+        Operation::RotateMasterKey,
     ]);
     assert_eq!(refused, operators_only);
     assert_eq!(permitted(Caller::Operator), all);
@@ -193,6 +194,8 @@ fn an_auditor_reads_catalogue_jobs_and_audit_and_nothing_more() {
         Operation::AuditEvents,
         Operation::AuditReplay,
         Operation::Metrics,
+        Operation::Secrets,
+        Operation::Connectors,
     ]);
     assert_eq!(beyond_everybody, expected);
 }
