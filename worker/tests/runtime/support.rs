@@ -26,6 +26,7 @@ use toolroom_eventlog::{
 use toolroom_projections::{Projection, queue::Queue};
 use toolroom_worker::{
     Config, NodeRunner, Worker,
+    connector::Connectors,
     executor::{
         self, CallError, EgressOptions, Executor, NoSecrets,
         native::{Context, Registry},
@@ -114,6 +115,7 @@ fn executor(world: &World, clock: Arc<dyn Clock>) -> Executor {
         env_secrets: Vec::new(),
         env: Arc::new(|_: &str| None),
         secrets: Arc::new(NoSecrets),
+        connectors: Arc::new(Connectors::built_in().unwrap()),
         clock,
     };
     Executor::with_natives(options, natives).unwrap()

@@ -15,9 +15,9 @@ pub(in crate::trpc) async fn handle(
     ctx: RequestContext,
     input: Fields,
 ) -> Result<Value, Failure> {
-    let tool = id(input)?;
-    let row = present(&edge, &ctx, &tool).await?;
-    let tested = tools::test_connection(&edge.state, &ctx, &row.id.to_string());
+    let row = present(&edge, &ctx, &id(input)?).await?;
+    let tool = row.id.to_string();
+    let tested = tools::test_connection(&edge.state, &ctx, &tool);
     let ConnectionTest {
         success,
         message,
