@@ -7,9 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 use toolroom_domain::{
     ErrorCode, JobId, WorkspaceId,
-    job::{
-        self, Attempt, Command, Job, Progress, Request, Status, ToolRef, seal_context,
-    },
+    job::{self, Command, Job, Request, Status, ToolRef, seal_context},
     limits::{JOB_PRIORITY, JSON_DEPTH},
     port::{Offered, RunRequest},
     tool::{self, Definition},
@@ -38,9 +36,11 @@ use crate::{
 
 mod bulk;
 pub mod log;
+mod run;
 mod view;
 
 pub use bulk::{BULK_JOBS, Submission, submit_all};
+pub use run::{attempts, progress};
 pub use view::{JobView, LastEvent};
 
 /// How long `executeTool` waits when it is not told, in milliseconds.
@@ -574,33 +574,6 @@ pub fn why_nothing(job: &JobView) -> (ErrorCode, String) {
             (ErrorCode::ToolFailed, told)
         }
     }
-}
-
-/// How far a job is: while it runs, as it last said on this node; else as the log tells.
-pub fn progress(state: &AppState, job: &JobView) -> Progress {
-    let attempt = job.attempts.last().map_or(0, |attempt| attempt.number);
-    let live = (job.status == job::Status::Running)
-        .then(|| state.log.signals.live.latest(job.id))
-        .flatten()
-        .filter(|report| report.attempt == attempt);
-    match live {
-        None => job.progress.clone(),
-        // Another node tells no words.
-        Some(report) => Progress {
-            step: report.progress.step.or_else(|| job.progress.step.clone()),
-            percentage: report.progress.percentage.or(job.progress.percentage),
-        },
-    }
-}
-
-/// The attempts of a job with what each did: its calls, its secrets, its lines.
-///
-/// # Errors
-/// When the workspace has no such job, or the database does not answer.
-pub async fn attempts(state: &AppState, job: &JobView) -> Result<Vec<Attempt>, ApiError> {
-    let id = job.id.to_string();
-    let loaded = state.log.bus.load::<Job>(job.workspace, &id).await?;
-    Ok(loaded.aggregate.attempts().to_vec())
 }
 
 /// What a job was given, or the word `erased`.
