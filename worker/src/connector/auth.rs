@@ -1,5 +1,8 @@
 //! How requests authenticate.
 
+mod service_account;
+mod standard_webhooks;
+
 use std::{collections::HashMap, fmt, sync::Arc};
 
 use async_trait::async_trait;
@@ -8,6 +11,7 @@ use reqwest::header::AUTHORIZATION;
 use serde_json::{Map, Value};
 use toolroom_domain::Clock;
 
+use self::{service_account::GoogleServiceAccount, standard_webhooks::StandardWebhooks};
 use super::{
     compiled::Connector,
     fill::{Filler, faulty},
@@ -87,6 +91,11 @@ impl Methods {
         methods.insert("basic", Arc::new(Basic));
         methods.insert("api_key_header", Arc::new(KeyInHeader));
         methods.insert("api_key_query", Arc::new(KeyInQuery));
+        methods.insert(
+            "google_service_account",
+            Arc::new(GoogleServiceAccount::default()),
+        );
+        methods.insert("standard_webhooks", Arc::new(StandardWebhooks));
         Self(methods)
     }
 
