@@ -5,6 +5,7 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use async_trait::async_trait;
 use serde_json::Value;
 
+use super::email::Smtp;
 use crate::executor::{egress::Egress, error::CallError, http::Wire, secrets::Secrets};
 
 /// One call of an action that a handler carries out.
@@ -50,13 +51,14 @@ pub(crate) trait Handler: Send + Sync {
 }
 
 /// The handlers that there are, by name.
-#[derive(Default)]
 pub(crate) struct Handlers(HashMap<&'static str, Arc<dyn Handler>>);
 
 impl Handlers {
     /// All of them.
     pub(crate) fn built_in() -> Self {
-        Self::default()
+        let mut handlers: HashMap<&'static str, Arc<dyn Handler>> = HashMap::new();
+        handlers.insert("smtp", Arc::new(Smtp::new()));
+        Self(handlers)
     }
 
     /// The handler of a name.

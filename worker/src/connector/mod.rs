@@ -12,6 +12,7 @@ mod body;
 pub mod check;
 mod compiled;
 mod credentials;
+mod email;
 mod engine;
 mod fill;
 mod format;

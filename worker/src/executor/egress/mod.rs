@@ -6,6 +6,7 @@
 
 mod address;
 mod rule;
+mod socket;
 
 use std::{
     fmt, io,
@@ -83,6 +84,7 @@ impl fmt::Debug for EgressOptions {
 /// Hands out the client by which a URL may be reached.
 pub(crate) struct Egress {
     allow: Arc<[EgressRule]>,
+    resolver: Arc<dyn Resolver>,
     /// Connects only to public addresses and opened blocks.
     guarded: Client,
     /// Connects anywhere; for hosts that a rule opens by name.
@@ -94,7 +96,7 @@ impl Egress {
         clippy::disallowed_methods,
         reason = "this is the one factory of clients"
     )]
-    pub(super) fn try_new(options: EgressOptions) -> Result<Self, reqwest::Error> {
+    pub(crate) fn try_new(options: EgressOptions) -> Result<Self, reqwest::Error> {
         let allow: Arc<[EgressRule]> = options.allow.into();
         let client = |allow: Option<Arc<[EgressRule]>>| {
             Client::builder()
@@ -112,6 +114,7 @@ impl Egress {
             guarded: client(Some(Arc::clone(&allow)))?,
             opened: client(None)?,
             allow,
+            resolver: options.resolver,
         })
     }
 

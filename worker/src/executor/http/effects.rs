@@ -21,7 +21,7 @@ impl Effects {
         self.cut.load(Ordering::Acquire)
     }
 
-    pub(super) fn note(&self) {
+    pub(crate) fn note(&self) {
         self.done.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -31,7 +31,7 @@ impl Effects {
         self.done.fetch_sub(1, Ordering::AcqRel);
     }
 
-    pub(super) fn note_cut(&self) {
+    pub(crate) fn note_cut(&self) {
         self.cut.store(true, Ordering::Release);
     }
 }

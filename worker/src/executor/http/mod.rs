@@ -97,9 +97,13 @@ impl<'a> Wire<'a> {
 
     /// A step beside the numbered ones, for calls that only some attempts make, such as fetching a
     /// token.
-    #[allow(dead_code, reason = "for whoever fetches tokens")]
     pub(crate) fn side_step(&self, name: &str) -> Step {
         Step::named(self.job, name)
+    }
+
+    /// What the run may have changed outside.
+    pub(crate) fn effects(&self) -> &Effects {
+        &self.effects
     }
 }
 

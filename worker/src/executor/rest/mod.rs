@@ -12,7 +12,7 @@ use toolroom_domain::{
 };
 use url::Url;
 
-pub(crate) use self::template::{Place, Templates};
+pub(crate) use self::template::{Place, Templates, context};
 use self::{
     mapping::{Entry, apply, input_entry, output_entry},
     request::build,
