@@ -23,6 +23,8 @@ mod run;
 mod source;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vendors;
 
 use std::{fs, path::Path, sync::Arc};
 
