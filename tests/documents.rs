@@ -9,6 +9,7 @@ use toolroom_domain::{
     Role,
     access::{Caller, Operation, Place, permits},
 };
+use toolroom_worker::connector::Connectors;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -117,5 +118,43 @@ fn the_table_of_roles_in_the_document_is_the_one_that_is_asked() {
     assert!(
         found == table,
         "docs/security.md must have this table:\n{table}"
+    );
+}
+
+/// What the connectors that come with Toolroom can do: a row for each action.
+fn connectors_and_actions() -> String {
+    let connectors = Connectors::built_in().expect("they are sound");
+    let mut table = "| type | service | action | kind | what it does |\n".to_owned();
+    table.push_str("|---|---|---|---|---|");
+    for spec in connectors.specs() {
+        let document = connectors.origin(&spec.kind).and_then(|(_, document)| document);
+        let service = match document {
+            Some(document) => format!("[{}]({document})", spec.name),
+            None => spec.name.clone(),
+        };
+        for action in &spec.actions {
+            let kind = serde_json::to_value(action.action_type).expect("is JSON");
+            let _ = write!(
+                table,
+                "\n| `{}` | {service} | `{}` | {} | {} |",
+                spec.kind,
+                action.id,
+                kind.as_str().unwrap_or_default(),
+                action.description,
+            );
+        }
+    }
+    table
+}
+
+#[test]
+fn the_table_of_connectors_in_the_document_is_what_there_is() {
+    let document = fs::read_to_string(root().join("docs/connectors.md")).expect("can be read");
+    let table = connectors_and_actions();
+    let begins = document.find("| type |").expect("has the table");
+    let found = document[begins..].split("\n\n").next().unwrap_or_default();
+    assert!(
+        found.trim_end() == table,
+        "docs/connectors.md must have this table:\n{table}"
     );
 }
