@@ -71,15 +71,15 @@ async fn a_sound_file_shows_what_its_examples_send() {
 
 notes.add: A note
   POST https://notes.example.com/v1/notes
-    content-type: application/json
     authorization: Bearer ***
+    content-type: application/json
     {"on":"2030-01-01","text":"Hello {{ world }}"}
   gives {"id":7}
 
 notes.add: A note with a file
   POST https://notes.example.com/v1/files
-    content-type: text/plain; charset=utf-8
     authorization: Bearer ***
+    content-type: text/plain; charset=utf-8
     1;2
   then add: give the example `answers` to see more
 "#

@@ -259,7 +259,7 @@ mod tests {
     fn a_form_repeats_the_names_of_lists() {
         let body = json!({"form": {"To": "{{ input.to }}", "Media": "{{ input.media }}", "N": 1}});
         let sent = text(body, json!({"to": "+1 2", "media": ["a&b", "c"]}));
-        assert_eq!(sent, "To=%2B1+2&Media=a%26b&Media=c&N=1&meta.key=k1");
+        assert_eq!(sent, "Media=a%26b&Media=c&N=1&To=%2B1+2&meta.key=k1");
     }
 
     #[test]
