@@ -28,7 +28,7 @@ use crate::{
     definitions::Definitions,
     ends::Ends,
     executor::Executor,
-    gate::{self, Gate, Ground, Rate, Wait},
+    gate::{self, Gate, Ground, Rate, RateOf, Wait},
     leasing::{
         claim::{self, Claimed, Claims},
         former::Name,
@@ -97,6 +97,14 @@ impl Worker {
         clock: Arc<dyn Clock>,
         config: Config,
     ) -> Self {
+        let files = Arc::clone(&executor);
+        let rate: RateOf = Arc::new(move |tool_type| {
+            let of_file = files.rate_limit(tool_type).map(|limit| Rate {
+                requests: limit.requests,
+                window_ms: limit.window_s.saturating_mul(1_000),
+            });
+            of_file.or_else(|| Rate::of(tool_type))
+        });
         Self {
             attempts: Attempts {
                 bus: log.bus.clone(),
@@ -110,7 +118,7 @@ impl Worker {
                     gate::Options {
                         foreground: config.foreground,
                         background: config.background,
-                        rate: Rate::of,
+                        rate,
                         clock: None,
                     },
                 ),

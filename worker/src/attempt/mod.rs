@@ -131,7 +131,10 @@ impl Attempts {
             tell: &tell,
         };
         let cancel = &started.place.cancel;
-        self.gate.guard(&ask, cancel, self.executor.run(call)).await
+        let announced = || recorder.last_announced();
+        self.gate
+            .guard(&ask, cancel, self.executor.run(call), announced)
+            .await
     }
 
     async fn append_outcome(

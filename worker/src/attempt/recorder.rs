@@ -24,7 +24,7 @@ use super::{
     lines::{self, Lines},
     until_available,
 };
-use crate::executor::{CallError, Journal, Level};
+use crate::executor::{Announced, CallError, Journal, Level};
 
 /// How long lines wait for others before they are appended: a second is live enough for a reader,
 /// and few enough appends for the log.
@@ -64,6 +64,7 @@ struct Gathered {
     calls: Vec<Receipt>,
     lines: Lines,
     exit_code: Option<i32>,
+    announced: Announced,
     progress: Progress,
     /// The step that the log tells.
     step_told: Option<String>,
@@ -86,6 +87,7 @@ impl Recorder {
                 calls: Vec::new(),
                 lines: Lines::new(job, attempts.clock.now()),
                 exit_code: None,
+                announced: Announced::default(),
                 progress: Progress::default(),
                 step_told: None,
                 reported: false,
@@ -99,6 +101,11 @@ impl Recorder {
 
     pub(super) fn attempt(&self) -> u32 {
         self.attempt
+    }
+
+    /// What the other side said last of its limits.
+    pub(super) fn last_announced(&self) -> Announced {
+        self.gathered().announced
     }
 
     pub(super) fn exit_code(&self) -> Option<i32> {
@@ -352,6 +359,10 @@ impl Journal for Arc<Recorder> {
         if is_new_step {
             self.stirred.notify_one();
         }
+    }
+
+    fn announced(&self, announced: Announced) {
+        self.gathered().announced = announced;
     }
 
     fn line(&self, level: Level, source: &str, message: String) {

@@ -57,6 +57,10 @@ impl Engine {
         Self(connectors)
     }
 
+    pub(crate) fn rate_limit(&self, kind: &str) -> Option<super::RateLimit> {
+        self.0.rate_limit(kind)
+    }
+
     pub(crate) fn specs(&self) -> &[Arc<ConnectorSpec>] {
         self.0.specs()
     }

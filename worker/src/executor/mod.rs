@@ -155,6 +155,11 @@ impl Executor {
         })
     }
 
+    /// How often the service of a connector's type may be called, if its file says so.
+    pub fn rate_limit(&self, kind: &str) -> Option<connector::RateLimit> {
+        self.connectors.rate_limit(kind)
+    }
+
     /// Runs one attempt and checks its output. Dropping the future ends the run too.
     ///
     /// # Errors

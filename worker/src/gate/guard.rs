@@ -5,8 +5,8 @@ use std::future::Future;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::{Announced, Ask, Denied, Gate, Settled};
-use crate::executor::CallError;
+use super::{Ask, Denied, Gate, Settled};
+use crate::executor::{Announced, CallError};
 
 impl From<Denied> for CallError {
     fn from(denied: Denied) -> Self {
@@ -20,23 +20,27 @@ impl From<Denied> for CallError {
 }
 
 impl Settled {
-    /// What the outcome of a call says of the other side.
-    pub fn of(outcome: &Result<Value, CallError>) -> Self {
+    /// What the outcome of a call says of the other side, and what that said itself.
+    pub fn of(outcome: &Result<Value, CallError>, announced: Announced) -> Self {
         let Err(error) = outcome else {
-            return Self::default();
+            return Self {
+                failed: None,
+                announced,
+            };
         };
         Self {
             failed: Some((error.code, error.category)),
-            announced: error.retry_after.map(|time| Announced {
-                remaining: None,
-                reset_after: Some(time),
-            }),
+            announced: Announced {
+                retry_after: error.retry_after.or(announced.retry_after),
+                ..announced
+            },
         }
     }
 }
 
 impl Gate {
-    /// Has a call made once it may be, and tells how it ended. `call` does nothing before it is polled.
+    /// Has a call made once it may be, and tells how it ended, with what the other side `announced`.
+    /// `call` does nothing before it is polled.
     ///
     /// # Errors
     /// What the call fails of, or why it is not made.
@@ -45,6 +49,7 @@ impl Gate {
         ask: &Ask<'_>,
         cancel: &CancellationToken,
         call: impl Future<Output = Result<Value, CallError>>,
+        announced: impl FnOnce() -> Announced,
     ) -> Result<Value, CallError> {
         let pass = tokio::select! {
             biased;
@@ -52,7 +57,7 @@ impl Gate {
             admitted = self.admit(ask) => admitted?,
         };
         let outcome = call.await;
-        pass.settle(Settled::of(&outcome)).await;
+        pass.settle(Settled::of(&outcome, announced())).await;
         outcome
     }
 }

@@ -42,13 +42,8 @@ use self::{
     time::SharedTime,
     tool::Tool,
 };
-pub use self::{
-    pace::{Announced, Rate},
-    room::Place,
-    shared::Error,
-    verdict::Verdict,
-};
-use crate::leasing::claim::Rooms;
+pub use self::{pace::Rate, room::Place, shared::Error, verdict::Verdict};
+use crate::{executor::Announced, leasing::claim::Rooms};
 
 /// Tools in memory: some 300 bytes each. What is forgotten is learnt again.
 const TOOLS: u64 = 50_000;
@@ -100,6 +95,9 @@ impl Wait {
     }
 }
 
+/// Tells the rate of a tool's type, if it has one.
+pub type RateOf = Arc<dyn Fn(&str) -> Option<Rate> + Send + Sync>;
+
 /// How a gate is set up.
 #[derive(Clone)]
 pub struct Options {
@@ -108,7 +106,7 @@ pub struct Options {
     /// Background jobs at once.
     pub background: usize,
     /// The rate of a tool's type.
-    pub rate: fn(&str) -> Option<Rate>,
+    pub rate: RateOf,
     /// A clock in the place of the database's.
     pub clock: Option<Arc<dyn Clock>>,
 }
@@ -151,7 +149,7 @@ pub struct Settled {
     /// Its code and category, if it failed.
     pub failed: Option<(ErrorCode, ErrorCategory)>,
     /// What the other side said of its limits.
-    pub announced: Option<Announced>,
+    pub announced: Announced,
 }
 
 /// A call that may be made. Dropped without being settled it says nothing of the other side.
@@ -175,7 +173,7 @@ impl fmt::Debug for Pass {
 struct Inner {
     shared: Shared,
     bus: CommandBus,
-    rate: fn(&str) -> Option<Rate>,
+    rate: RateOf,
     tools: Cache<ToolId, Arc<Tool>>,
     /// Tools of which background jobs may not all be taken.
     watched: Mutex<HashSet<ToolId>>,

@@ -10,6 +10,8 @@ use std::{collections::VecDeque, time::Duration};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::executor::Announced;
+
 /// The longest that an announcement is believed: whoever says more may have meant milliseconds.
 pub const ANNOUNCED_MAX: Duration = Duration::from_secs(3_600);
 
@@ -48,15 +50,6 @@ impl Rate {
             _ => None,
         }
     }
-}
-
-/// What the other side says of its own limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Announced {
-    /// How many more calls it takes.
-    pub remaining: Option<u64>,
-    /// Until it takes more; of a call that it refused, until it takes any.
-    pub reset_after: Option<Duration>,
 }
 
 /// What the other side says is left.
@@ -166,18 +159,17 @@ impl Pace {
         }
     }
 
-    /// Takes in what the other side said with an answer, or as it refused a call. Says whether other
-    /// nodes are to know.
-    pub fn announce(&mut self, announced: Announced, refused: bool, now: Timestamp) -> bool {
+    /// Takes in what the other side said. Says whether other nodes are to know.
+    pub fn announce(&mut self, announced: Announced, now: Timestamp) -> bool {
         let now = now.as_millisecond();
-        let Some(reset_after) = announced.reset_after else {
-            return false;
-        };
-        let until = now + ms(reset_after.min(ANNOUNCED_MAX));
-        if refused {
-            self.blocked_until_ms = self.blocked_until_ms.max(Some(until));
+        let after = |time: Duration| now + ms(time.min(ANNOUNCED_MAX));
+        if let Some(retry_after) = announced.retry_after {
+            self.blocked_until_ms = self.blocked_until_ms.max(Some(after(retry_after)));
             return true;
         }
+        let Some(until) = announced.reset_after.map(after) else {
+            return false;
+        };
         match announced.remaining {
             Some(calls) if calls < FEW => {
                 // What left meanwhile is not in the answer yet: the lower count holds.

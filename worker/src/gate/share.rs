@@ -11,7 +11,7 @@ use toolroom_domain::{
 use toolroom_eventlog::{CommandContext, CommandError, command::Target, ids};
 
 use super::{
-    Announced, Gate, SHARED_WITHIN, Settled, Verdict,
+    Gate, SHARED_WITHIN, Settled, Verdict,
     circuit::{Entry, State, Transition},
     shared::{Error, Known},
     tool::{Tell, Tool},
@@ -107,20 +107,14 @@ impl Gate {
             }
         }
         let is_refused = matches!(settled.failed, Some((_, ErrorCategory::RateLimit)));
-        let announced = match settled.announced {
-            None if is_refused => Announced {
-                remaining: None,
-                reset_after: Some(REFUSED_FOR),
-            },
-            None => return,
-            Some(announced) => announced,
-        };
-        // A failure that names what is left is not a refusal.
-        let refused = settled.failed.is_some() && announced.remaining.unwrap_or(0) == 0;
+        let mut announced = settled.announced;
+        if is_refused && announced.retry_after.is_none() {
+            announced.retry_after = Some(announced.reset_after.unwrap_or(REFUSED_FOR));
+        }
         let now = self.0.shared.time.now();
-        if tool.local().is_news(announced, refused, now) {
+        if tool.local().is_news(announced, now) {
             let note = |known: &mut Known, now| {
-                known.pace.announce(announced, refused, now);
+                known.pace.announce(announced, now);
                 ((), None)
             };
             let _ = self.change(tool, SHARED_WITHIN, note).await;

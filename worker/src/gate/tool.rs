@@ -7,10 +7,11 @@ use toolroom_domain::{ToolId, WorkspaceId};
 
 use super::{
     circuit::{Entry, Tally, Transition},
-    pace::{Announced, Rate},
+    pace::Rate,
     shared::Known,
     verdict::Verdict,
 };
+use crate::executor::Announced;
 
 /// A tool, as this node knows it.
 pub(super) struct Tool {
@@ -108,9 +109,9 @@ impl Local {
     }
 
     /// Whether what the other side said concerns other nodes.
-    pub(super) fn is_news(&self, announced: Announced, refused: bool, now: Timestamp) -> bool {
+    pub(super) fn is_news(&self, announced: Announced, now: Timestamp) -> bool {
         let mut pace = self.known.pace.clone();
-        pace.announce(announced, refused, now)
+        pace.announce(announced, now)
     }
 
     /// As what a call is let in without asking anybody.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use toolroom_domain::{ErrorCategory, ErrorCode};
-use toolroom_worker::gate::{Announced, Settled};
+use toolroom_worker::{executor::Announced, gate::Settled};
 
 use crate::support::{Bench, HandClock, tool};
 
@@ -113,10 +113,10 @@ async fn what_the_other_side_announces_holds_on_all_nodes() {
     let pass = a.ask_now(1).await.unwrap();
     let refused = Settled {
         failed: Some((ErrorCode::ToolFailed, ErrorCategory::RateLimit)),
-        announced: Some(Announced {
-            remaining: None,
-            reset_after: Some(Duration::from_secs(30)),
-        }),
+        announced: Announced {
+            retry_after: Some(Duration::from_secs(30)),
+            ..Announced::default()
+        },
     };
     pass.settle(refused).await;
     b.gate.look().await.unwrap();
@@ -130,10 +130,11 @@ async fn what_the_other_side_announces_holds_on_all_nodes() {
     let pass = b.ask_now(1).await.unwrap();
     let few = Settled {
         failed: None,
-        announced: Some(Announced {
+        announced: Announced {
             remaining: Some(1),
             reset_after: Some(Duration::from_secs(10)),
-        }),
+            retry_after: None,
+        },
     };
     pass.settle(few).await;
     a.gate.look().await.unwrap();

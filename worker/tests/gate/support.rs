@@ -96,7 +96,7 @@ impl Node {
 pub fn failed(category: ErrorCategory) -> Settled {
     Settled {
         failed: Some((ErrorCode::ToolFailed, category)),
-        announced: None,
+        announced: Default::default(),
     }
 }
 
@@ -148,7 +148,7 @@ impl Bench {
         let options = GateOptions {
             foreground: 8,
             background: 8,
-            rate,
+            rate: Arc::new(rate),
             clock: clock.map(|clock| Arc::new(clock.clone()) as Arc<dyn Clock>),
         };
         let pool = self.log.database.gate_pool().clone();

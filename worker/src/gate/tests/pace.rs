@@ -5,9 +5,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{
-    super::pace::{ANNOUNCED_MAX, Announced, Pace, Rate},
+    super::pace::{ANNOUNCED_MAX, Pace, Rate},
     at,
 };
+use crate::executor::Announced;
 
 const SLACK: Option<Rate> = Some(Rate {
     requests: 60,
@@ -21,9 +22,11 @@ fn seconds(n: u64) -> Duration {
 }
 
 fn announced(remaining: Option<u64>, seconds: u64) -> Announced {
+    let time = Some(Duration::from_secs(seconds));
     Announced {
         remaining,
-        reset_after: Some(Duration::from_secs(seconds)),
+        reset_after: time.filter(|_| remaining.is_some()),
+        retry_after: time.filter(|_| remaining.is_none()),
     }
 }
 
@@ -70,7 +73,7 @@ fn a_moment_that_is_given_back_is_used_by_the_next() {
 fn nothing_leaves_before_what_a_refusal_names_and_then_one_after_the_other() {
     let mut pace = Pace::default();
     assert!(!pace.is_restricted(at(0)));
-    assert!(pace.announce(announced(None, 30), true, at(0)));
+    assert!(pace.announce(announced(None, 30), at(0)));
     assert!(pace.is_restricted(at(1_000)));
     assert_eq!(pace.reserve(None, seconds(5), at(1_000)), Err(seconds(29)));
     let wait = |pace: &mut Pace| pace.reserve(None, PATIENT, at(1_000)).unwrap().wait;
@@ -84,8 +87,8 @@ fn nothing_leaves_before_what_a_refusal_names_and_then_one_after_the_other() {
 #[test]
 fn of_what_is_said_to_be_left_no_more_is_taken() {
     let mut pace = Pace::default();
-    assert!(!pace.announce(announced(Some(500), 10), false, at(0)));
-    assert!(pace.announce(announced(Some(2), 10), false, at(0)));
+    assert!(!pace.announce(announced(Some(500), 10), at(0)));
+    assert!(pace.announce(announced(Some(2), 10), at(0)));
     for _ in 0..2 {
         let departure = pace.reserve(None, PATIENT, at(0)).unwrap();
         assert_eq!(departure.wait, Duration::ZERO);
@@ -93,9 +96,9 @@ fn of_what_is_said_to_be_left_no_more_is_taken() {
     let third = pace.reserve(None, PATIENT, at(0)).unwrap();
     assert_eq!(third.wait, seconds(10));
     // an answer to one of the first two, which knows of less than has left
-    pace.announce(announced(Some(1), 10), false, at(100));
+    pace.announce(announced(Some(1), 10), at(100));
     assert!(pace.reserve(None, PATIENT, at(100)).unwrap().wait >= Duration::from_millis(9_900));
-    assert!(pace.announce(announced(Some(100), 10), false, at(10_000)));
+    assert!(pace.announce(announced(Some(100), 10), at(10_000)));
     assert!(
         pace.reserve(None, PATIENT, at(11_000))
             .unwrap()
@@ -107,7 +110,7 @@ fn of_what_is_said_to_be_left_no_more_is_taken() {
 #[test]
 fn no_announcement_is_believed_for_more_than_an_hour_nor_longer_by_a_clock_that_goes_back() {
     let mut pace = Pace::default();
-    pace.announce(announced(None, 1_000_000), true, at(0));
+    pace.announce(announced(None, 1_000_000), at(0));
     assert_eq!(pace.wait(None, at(0)), ANNOUNCED_MAX);
     assert_eq!(pace.wait(None, at(-7_200_000)), Duration::ZERO);
 }
