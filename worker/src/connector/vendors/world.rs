@@ -159,16 +159,15 @@ impl World {
         let effects = Arc::<Effects>::default();
         let wire = Wire::new(&self.egress, &self.book, &Noon, job, effects);
         let schema = self.spec().credentials_schema.clone();
-        let store = Vault(self.credentials.clone());
         let around = Surroundings {
             wire: &wire,
             egress: &self.egress,
             templates: &Templates::new(),
             references: &SecretSource {
+                store: Arc::new(Vault(self.credentials.clone())),
                 listed: Arc::new([]),
                 lookup: Arc::new(|_| None),
             },
-            store: &store,
             workspace: WorkspaceId::DEFAULT,
         };
         let config = ConnectorConfig {
