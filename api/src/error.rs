@@ -133,7 +133,9 @@ impl ApiError {
         match error {
             CommandError::Refused(refusal) => refused(refusal),
             CommandError::NotFound => Self::not_found(message),
-            CommandError::NameTaken { .. } => Self::new(ErrorCode::Conflict, message),
+            CommandError::NameTaken { .. } | CommandError::Erased => {
+                Self::new(ErrorCode::Conflict, message)
+            }
             CommandError::IdempotencyConflict => Self::new(ErrorCode::IdempotencyConflict, message),
             CommandError::Contended | CommandError::Unavailable => Self::not_yet(message),
             CommandError::Internal(cause) => Self {
@@ -370,6 +372,10 @@ impl From<vault::Error> for ApiError {
     fn from(error: vault::Error) -> Self {
         match error {
             vault::Error::Database(error) => error.into(),
+            vault::Error::Erased => Self::new(ErrorCode::Conflict, error.to_string()),
+            vault::Error::TooLarge { .. } | vault::Error::TooManyValues { .. } => {
+                Self::new(ErrorCode::PayloadTooLarge, error.to_string())
+            }
             other => Self::internal(other),
         }
     }

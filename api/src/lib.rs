@@ -1,5 +1,6 @@
 //! The edges: GraphQL and REST over commands and queries.
 
+mod asked;
 pub mod auth;
 pub mod denial;
 pub mod error;

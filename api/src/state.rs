@@ -10,6 +10,7 @@ use std::{
 use toolroom_projections::Reader;
 
 use crate::{
+    asked::asked,
     auth::{Authenticator, Credential, Identify as _, Identity},
     denial::Denials,
     error::ApiError,
@@ -24,7 +25,7 @@ use toolroom_domain::{
     limits::COMMAND_ID_CHARS,
     port::{DefinitionChecker, Mailer, Runner},
 };
-use toolroom_eventlog::{CommandContext, EventLog, Position, command::NamedCommand};
+use toolroom_eventlog::{CommandContext, EventLog, Position, command::NamedCommand, vault};
 
 /// How long a command waits for its own effect to be readable, and a read for the position that
 /// its sender asks for: far above the usual milliseconds, below what a client waits for.
@@ -128,6 +129,17 @@ impl AppState {
             .get_or_try_init(async || Ok(self.log.feed.head().await?.epoch))
             .await
             .copied()
+    }
+
+    /// For whatever is done before a command could refuse it.
+    ///
+    /// # Errors
+    /// `CONFLICT` when the workspace was erased.
+    pub async fn must_not_be_erased(&self, workspace: WorkspaceId) -> Result<(), ApiError> {
+        match self.log.vault.is_erased(workspace).await? {
+            true => Err(vault::Error::Erased.into()),
+            false => Ok(()),
+        }
     }
 
     /// A place in the log as clients hold it.
@@ -290,8 +302,7 @@ impl RequestContext {
             None => None,
             Some(id) => {
                 check_command_id(id)?;
-                let request =
-                    serde_json::to_vec(&(operation, request)).map_err(ApiError::internal)?;
+                let request = asked(&(operation, request)).map_err(ApiError::internal)?;
                 Some(NamedCommand {
                     id: id.to_owned(),
                     request,

@@ -39,6 +39,11 @@ impl Actor {
         Self(format!("system:{part}"))
     }
 
+    /// Whether it is a part of Toolroom itself.
+    pub fn is_system(&self) -> bool {
+        self.0.starts_with("system:")
+    }
+
     /// The written form.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -16,6 +16,7 @@ pub mod denial;
 pub mod id;
 pub mod job;
 pub mod limits;
+pub mod measure;
 pub mod name;
 pub mod owned;
 pub mod plan;

@@ -10,8 +10,15 @@ pub const DESCRIPTION_CHARS: usize = 10_000;
 pub const TAGS: usize = 50;
 /// Bytes of one JSON Schema or one tool definition, serialised.
 pub const DEFINITION_BYTES: usize = 256 * 1024;
-/// Bytes of a job's input or output, serialised, while it is kept in its event.
-pub const JOB_VALUE_BYTES: usize = 1024 * 1024;
+/// Bytes of a job's input, output or error details, serialised: a document, a picture, a page of a
+/// large table. Above it, what is meant belongs in a store of its own, and its address in the job.
+pub const JOB_VALUE_BYTES: usize = 16 * 1024 * 1024;
+/// Bytes of such a value that is kept in its event. A larger one lies beside the log, so that whoever
+/// follows the log reads its address alone.
+pub const INLINE_BYTES: usize = 64 * 1024;
+/// Values within one JSON text: as many as 2 MiB can hold at the least. In memory each costs some
+/// hundred bytes, whatever it costs in the text.
+pub const JSON_VALUES: usize = 1_000_000;
 /// Nesting of any JSON that a client sends; serde_json itself stops at 128.
 pub const JSON_DEPTH: usize = 64;
 /// Characters in a reason, a step or another short remark on a job.

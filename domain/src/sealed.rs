@@ -28,8 +28,23 @@ pub struct BlobRef {
     pub bytes: u64,
 }
 
+impl Sealed {
+    /// What sealing adds to a value: nonce and tag, in bytes.
+    const OVERHEAD: u64 = 12 + 16;
+
+    /// Bytes of the value as JSON.
+    pub fn bytes(&self) -> u64 {
+        if let Some(blob) = &self.blob {
+            return blob.bytes;
+        }
+        let padding = self.data.bytes().rev().take_while(|b| *b == b'=').count();
+        let data = (self.data.len() / 4 * 3).saturating_sub(padding) as u64;
+        data.saturating_sub(Self::OVERHEAD)
+    }
+}
+
 impl fmt::Debug for Sealed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Sealed(key {}, {} bytes)", self.key, self.data.len())
+        write!(f, "Sealed(key {}, {} bytes)", self.key, self.bytes())
     }
 }

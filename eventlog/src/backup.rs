@@ -17,12 +17,13 @@ use crate::{
 };
 
 /// What cannot be derived, in the order in which it is written.
-pub const PRIMARY_TABLES: [&str; 10] = [
+pub const PRIMARY_TABLES: [&str; 11] = [
     "sequencer_state",
     "events",
     "event_log",
     "vault",
     "master_key_rotations",
+    "blobs",
     "claims",
     "command_log",
     "numbers",
@@ -30,7 +31,8 @@ pub const PRIMARY_TABLES: [&str; 10] = [
     "invitation_tokens",
 ];
 
-/// Bytes of one row: far above the largest event, low enough that a wrong file does no harm.
+/// Bytes of one row: twice the largest value, which is written in hexadecimal digits, and low enough
+/// that a wrong file does no harm.
 const ROW_LIMIT: u64 = 64 * 1024 * 1024;
 
 /// Rows are sent to the server in pieces of about so many bytes.

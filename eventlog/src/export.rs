@@ -2,14 +2,21 @@
 //!
 //! JSON lines: a header with the hash before the stretch, one line a position, and an end with the
 //! last hash. Events of other workspaces are carried as mere digests, so that a tenant can check
-//! the chain without seeing what is not theirs.
+//! the chain without seeing what is not theirs. A value too large for the log follows the first event
+//! that names it, sealed as it lies in the database.
 
+use std::collections::HashSet;
 use std::io::{BufRead, Write};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use sqlx::{PgPool, Row, postgres::PgRow};
 
-use crate::verify::{Anchor, DigestInput, event_digest, hex, link, seed};
+use crate::{
+    vault::OVERHEAD,
+    verify::{Anchor, DigestInput, event_digest, hex, link, seed},
+    verify_blobs::named_in_text,
+};
 
 /// Events read at once: some megabytes at the most that events usually have.
 const BATCH: i64 = 500;
@@ -18,7 +25,10 @@ const BATCH: i64 = 500;
 const LINE_LIMIT: u64 = 64 * 1024 * 1024;
 
 const FORMAT: &str = "toolroom-export";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+
+/// The versions that can be read: the first had no large values.
+const READABLE: [u32; 2] = [1, 2];
 
 /// What to export.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +52,8 @@ pub struct Report {
     pub events: i64,
     /// How many are there as digests.
     pub digests: i64,
+    /// How many large values are there.
+    pub blobs: i64,
     /// The hash at the last position, in hex.
     pub head: String,
 }
@@ -81,6 +93,7 @@ enum Line {
     Header(Header),
     Event(Box<Event>),
     Digest(Digest),
+    Blob(Blob),
     End(End),
 }
 
@@ -151,6 +164,19 @@ struct Digest {
     sha256: String,
 }
 
+/// A large value of the event before it; no data if its workspace was erased.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Blob {
+    sha256: String,
+    bytes: u64,
+    data: Option<String>,
+}
+
+/// The large values that have been carried. Each has more than 64 KiB, so that their names are little
+/// beside them.
+type Carried = HashSet<String>;
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct End {
@@ -189,7 +215,8 @@ pub async fn write(
             workspace: range.workspace.clone(),
         }),
     )?;
-    let (mut events, mut digests) = (0, 0);
+    let (mut events, mut digests, mut blobs) = (0, 0, 0);
+    let mut carried = Carried::new();
     let mut reached = from - 1;
     while reached < to {
         let rows = read(pool, reached, to.min(reached + BATCH)).await?;
@@ -216,6 +243,9 @@ pub async fn write(
                 })
             };
             put(out, &line)?;
+            if let Line::Event(event) = &line {
+                blobs += put_blobs(pool, out, workspace, &event.payload, &mut carried).await?;
+            }
         }
         progress(reached);
     }
@@ -233,8 +263,41 @@ pub async fn write(
         to,
         events,
         digests,
+        blobs,
         head,
     })
+}
+
+/// Writes the large values that an event is the first to name.
+async fn put_blobs(
+    pool: &PgPool,
+    out: &mut impl Write,
+    workspace: &str,
+    payload: &str,
+    carried: &mut Carried,
+) -> Result<i64, Error> {
+    let mut written = 0;
+    for blob in named_in_text(payload) {
+        if !carried.insert(blob.sha256.clone()) {
+            continue;
+        }
+        let data: Option<Vec<u8>> =
+            sqlx::query_scalar("select data from blobs where workspace_id = $1 and sha256 = $2")
+                .bind(workspace)
+                .bind(&blob.sha256)
+                .fetch_optional(pool)
+                .await?;
+        written += i64::from(data.is_some());
+        put(
+            out,
+            &Line::Blob(Blob {
+                sha256: blob.sha256,
+                bytes: blob.bytes,
+                data: data.map(|data| STANDARD.encode(data)),
+            }),
+        )?;
+    }
+    Ok(written)
 }
 
 fn put(out: &mut impl Write, line: &Line) -> Result<(), Error> {
@@ -279,7 +342,7 @@ pub fn verify(input: &mut impl BufRead, expect: Option<&Anchor>) -> Result<Repor
     let Some(Line::Header(header)) = lines.next()? else {
         return Err(lines.broken("this is no export: it does not begin with its header"));
     };
-    if header.format != FORMAT || header.version != VERSION {
+    if header.format != FORMAT || !READABLE.contains(&header.version) {
         return Err(lines.broken(format!(
             "this is {} version {}, not {FORMAT} version {VERSION}",
             header.format, header.version
@@ -292,13 +355,29 @@ pub fn verify(input: &mut impl BufRead, expect: Option<&Anchor>) -> Result<Repor
         .ok_or_else(|| lines.broken("the previous hash is not 64 hexadecimal digits"))?;
     let mut position = header.from - 1;
     compare(&lines, expect, position, &hash)?;
-    let (mut events, mut digests) = (0, 0);
+    let (mut events, mut digests, mut blobs) = (0, 0, 0);
+    let mut carried = Carried::new();
+    let mut awaited = Vec::new();
     loop {
-        let (found, digest) = match lines.next()? {
+        let line = lines.next()?;
+        if let Some(Line::Blob(blob)) = &line {
+            blobs += take_blob(&lines, blob, &mut awaited)?;
+            continue;
+        }
+        if let Some((sha256, _)) = awaited.first() {
+            return Err(lines.broken(format!(
+                "the large value {sha256} is expected here, which position {position} names"
+            )));
+        }
+        let (found, digest) = match line {
             Some(Line::Event(event)) => {
                 events += 1;
+                let named = named_in_text(&event.payload).into_iter();
+                let new = named.filter(|blob| carried.insert(blob.sha256.clone()));
+                awaited.extend(new.map(|blob| (blob.sha256, blob.bytes)));
                 (event.position, event.digest())
             }
+            Some(Line::Blob(_)) => continue,
             Some(Line::Digest(line)) => {
                 digests += 1;
                 let digest = unhex(&line.sha256)
@@ -346,8 +425,31 @@ pub fn verify(input: &mut impl BufRead, expect: Option<&Anchor>) -> Result<Repor
         to: position,
         events,
         digests,
+        blobs,
         head: hex(&hash),
     })
+}
+
+/// Checks a large value against what the event before it says; what it holds nobody can tell without
+/// the workspace's key.
+fn take_blob<R: BufRead>(
+    lines: &Lines<'_, R>,
+    blob: &Blob,
+    awaited: &mut Vec<(String, u64)>,
+) -> Result<i64, Error> {
+    let is_it = |(sha256, bytes): &(String, u64)| *sha256 == blob.sha256 && *bytes == blob.bytes;
+    let Some(at) = awaited.iter().position(is_it) else {
+        return Err(lines.broken("the event before it names no such large value"));
+    };
+    awaited.swap_remove(at);
+    let Some(data) = &blob.data else {
+        return Ok(0);
+    };
+    let length = STANDARD.decode(data).map(|data| data.len() as u64);
+    match length {
+        Ok(length) if length == blob.bytes + OVERHEAD as u64 => Ok(1),
+        _ => Err(lines.broken("the large value is not as long as its event says")),
+    }
 }
 
 fn compare<R: BufRead>(

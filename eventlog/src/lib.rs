@@ -12,6 +12,7 @@ pub mod clock;
 pub mod command;
 pub mod database;
 pub mod embedded;
+pub mod erase;
 pub mod event;
 pub mod export;
 pub mod feed;
@@ -33,6 +34,7 @@ pub mod testing;
 pub mod upcast;
 pub mod vault;
 pub mod verify;
+pub mod verify_blobs;
 
 pub use clock::SystemClock;
 pub use command::{CommandBus, CommandContext, CommandError, Executed, Loaded};

@@ -109,7 +109,7 @@ impl EventLog {
             loops.spawn(vault::rotate(vault.clone(), shutdown.clone()));
             loops.spawn(vault::forget_what_changes(
                 feed.clone(),
-                vault.rows().clone(),
+                vault.clone(),
                 shutdown.clone(),
             ));
         }
@@ -138,7 +138,7 @@ impl EventLog {
                 position: 0,
             })),
             marks: Arc::clone(appender.marks()),
-            bus: CommandBus::new(&database, loader, appender, digest_key),
+            bus: CommandBus::new(&database, loader, appender, digest_key, vault.clone()),
             database,
             signals,
             feed,

@@ -151,6 +151,20 @@ pub(crate) async fn hold_in_tx(
     Ok(())
 }
 
+/// Forgets what a follower holds back of a workspace that was erased.
+pub(crate) async fn forget_workspace_in_tx(
+    tx: &mut PgConnection,
+    follower: &str,
+    workspace: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("delete from dead_letters where follower = $1 and workspace_id = $2")
+        .bind(follower)
+        .bind(workspace)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
 /// The poisonous events of a workspace, the one that was set aside last first.
 pub(crate) async fn list(
     reads: &Reads,

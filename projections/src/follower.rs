@@ -14,7 +14,7 @@ use toolroom_eventlog::{
 };
 
 use crate::{
-    dead_letter,
+    dead_letter, erasure,
     projection::{ApplyError, Projection, Tables},
 };
 
@@ -69,6 +69,8 @@ pub(crate) struct Follower {
     seen: i64,
     flushed_at: Instant,
     held: HashSet<(String, String)>,
+    /// Workspaces of which nothing is kept any more.
+    erased: HashSet<String>,
     batch: usize,
 }
 
@@ -86,6 +88,7 @@ impl Follower {
             seen: lease.position(),
             flushed_at: Instant::now(),
             held: dead_letter::held(pool, lease.follower()).await?,
+            erased: erasure::known(pool).await?,
             lease,
             batch: FIRST_BATCH,
         })
@@ -109,9 +112,12 @@ impl Follower {
     ) -> Result<(), Stop> {
         let mut rest = events;
         while !rest.is_empty() {
-            let size = self.batch.min(rest.len());
+            let size = self.batch.min(erasure::before(rest)).max(1);
             let began = Instant::now();
-            let applied = self.apply(connection, &rest[..size]).await;
+            let applied = match erasure::of(&rest[0]) {
+                true => self.purge(connection, &rest[0]).await,
+                false => self.apply(connection, &rest[..size]).await,
+            };
             if applied.is_err() {
                 // Whatever it was left in, its pool cleans it or throws it away.
                 connection.release();
@@ -169,11 +175,49 @@ impl Follower {
         Ok(())
     }
 
+    /// Deletes what the tables hold of a workspace that was erased. What may be much goes piece by
+    /// piece, each fenced by the lease; cut short, it is begun again at the same event.
+    async fn purge(
+        &mut self,
+        connection: &mut Kept,
+        event: &Arc<RecordedEvent>,
+    ) -> Result<(), Failed> {
+        loop {
+            let mut tx = connection.get().await?.begin().await?;
+            let left = erasure::delete_in_tx(
+                &mut tx,
+                self.projection.as_ref(),
+                &self.tables,
+                &event.workspace_id,
+            )
+            .await?;
+            if !left {
+                let follower = self.lease.follower();
+                dead_letter::forget_workspace_in_tx(&mut tx, follower, &event.workspace_id).await?;
+                // Who reads everything learns at least that it happened.
+                if self.projection.aggregate_types().is_empty() {
+                    let event = std::slice::from_ref(event);
+                    self.projection.apply(&mut tx, &self.tables, event).await?;
+                }
+                self.lease.move_in_tx(&mut tx, event.position).await?;
+                tx.commit().await?;
+                self.erased.insert(event.workspace_id.clone());
+                self.committed(event.position);
+                return Ok(());
+            }
+            let seen = self.seen;
+            self.lease.move_in_tx(&mut tx, seen).await?;
+            tx.commit().await?;
+            self.lease.moved_to(seen);
+        }
+    }
+
     /// Of `events`, those that concern the projection.
     pub fn relevant(&self, events: &[Arc<RecordedEvent>]) -> Vec<Arc<RecordedEvent>> {
         let types = self.projection.aggregate_types();
         let concerns = |e: &&Arc<RecordedEvent>| {
-            types.is_empty() || types.contains(&e.aggregate_type.as_str())
+            (types.is_empty() || types.contains(&e.aggregate_type.as_str()))
+                && !self.erased.contains(&e.workspace_id)
         };
         events.iter().filter(concerns).cloned().collect()
     }

@@ -11,6 +11,7 @@ pub mod api_keys;
 pub mod audit;
 pub mod catalog;
 mod dead_letter;
+mod erasure;
 mod follower;
 mod generation;
 pub mod jobs;

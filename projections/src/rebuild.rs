@@ -13,6 +13,7 @@ use toolroom_eventlog::{
 };
 
 use crate::{
+    erasure,
     follower::{Follower, Stop},
     generation::{self, Installed, Next},
     projection::{Projection, Tables},
@@ -269,6 +270,10 @@ async fn swap(
         let limit = usize::try_from(ahead).unwrap_or(0);
         let events = feed.read_in_tx(&mut tx, follower.seen(), limit).await?;
         let complete = events.last().is_some_and(|last| last.position == serving);
+        // What may take long is not for an exchange: the follower deals with it, and comes again.
+        if events.iter().any(|event| erasure::of(event)) {
+            return Ok(false);
+        }
         let relevant = follower.relevant(&events);
         // Poison, or events too large for one read: the follower deals with both, and comes again.
         if !complete || follower.apply_in_tx(&mut tx, &relevant).await.is_err() {

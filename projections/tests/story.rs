@@ -6,6 +6,8 @@
 mod audit;
 #[path = "story/catalog.rs"]
 mod catalog;
+#[path = "story/erasure.rs"]
+mod erasure;
 #[path = "story/isolation.rs"]
 mod isolation;
 #[path = "story/jobs.rs"]

@@ -53,8 +53,8 @@ pub async fn run(config: &Config, arguments: Arguments) -> anyhow::Result<ExitCo
     access.close().await?;
     let report = written?;
     output::say(format_args!(
-        "exported positions {} to {}: {} events, {} digests, head {}:{}",
-        report.from, report.to, report.events, report.digests, report.to, report.head
+        "exported positions {} to {}: {} events, {} digests, {} large values, head {}:{}",
+        report.from, report.to, report.events, report.digests, report.blobs, report.to, report.head
     ));
     Ok(ExitCode::SUCCESS)
 }

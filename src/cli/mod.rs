@@ -7,6 +7,7 @@ mod config_print;
 mod connectors;
 mod credentials;
 mod doctor;
+mod erase;
 mod export;
 mod keys;
 mod login;
@@ -81,6 +82,8 @@ enum Command {
     Backup(backup::Arguments),
     /// Take a backup into a new data folder or an empty database.
     Restore(restore::Arguments),
+    /// Destroy what a workspace kept, for good: its key, values, secrets, and all that is derived.
+    Erase(erase::Arguments),
     /// Measure this machine and disk, on a private database that goes afterwards.
     Bench(bench::Arguments),
     /// Print the GraphQL schema.
@@ -163,6 +166,7 @@ impl Cli {
             Command::Export(arguments) => export::run(&config, arguments).await,
             Command::Backup(arguments) => backup::run(&config, arguments).await,
             Command::Restore(arguments) => restore::run(&config, arguments).await,
+            Command::Erase(arguments) => erase::run(&config, arguments).await,
             Command::Bench(arguments) => bench::run(&config, arguments).await,
             Command::Schema => schema::run(),
             Command::Login(arguments) => login::login(arguments).await,

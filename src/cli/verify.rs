@@ -8,14 +8,16 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use sqlx::PgPool;
 use toolroom_eventlog::{
-    Feed, Position, export,
+    Feed, Position, Vault, export,
     verify::{self, Anchor},
+    verify_blobs,
 };
 
 use super::output;
 use crate::{
     config::Config,
     database::{Access, Missing},
+    master_key,
 };
 
 /// Exit code where nothing could be proven either way.
@@ -93,7 +95,10 @@ type Finding = Result<String, String>;
 async fn check_log(config: &Config, expect: Option<&Noted>) -> anyhow::Result<Finding> {
     let access = Access::open(config, Missing::Refuse).await?;
     let pool = access.pool().await?;
-    let checked = prove(&pool, expect).await;
+    let checked = match prove(&pool, expect).await {
+        Ok(Ok(sound)) => prove_values(config, &pool, sound).await,
+        unsound => unsound,
+    };
     pool.close().await;
     access.close().await?;
     checked
@@ -144,6 +149,36 @@ async fn prove(pool: &PgPool, expect: Option<&Noted>) -> anyhow::Result<Finding>
     }
 }
 
+/// Proves what lies outside the log: that it is there, and with the master key that it is what its
+/// name says.
+async fn prove_values(config: &Config, pool: &PgPool, sound: String) -> anyhow::Result<Finding> {
+    let head = Feed::new(pool.clone()).head().await?.position;
+    let progress = output::progress("looked for large values up to event");
+    let there = verify_blobs::all_there(pool, head, progress).await;
+    output::progress_done();
+    let checked = match (there, master_key::find(&config.master_key)?) {
+        (Err(error), _) => Err(error),
+        (Ok(()), None) => {
+            if verify_blobs::any(pool).await? {
+                output::say(
+                    "the large values are there; without the master key they were not opened",
+                );
+            }
+            return Ok(Ok(sound));
+        }
+        (Ok(()), Some(key)) => verify_blobs::all_open(pool, &Vault::new(pool.clone(), key)).await,
+    };
+    match checked {
+        Ok(found) if found.blobs == 0 => Ok(Ok(sound)),
+        Ok(found) => Ok(Ok(format!(
+            "{sound}; {} large values, {} bytes",
+            found.blobs, found.bytes
+        ))),
+        Err(verify_blobs::Error::Broken(what)) => Ok(Err(what)),
+        Err(error) => Err(error.into()),
+    }
+}
+
 fn of_older_epoch(noted: &Noted, epoch: i32, so: &str) -> String {
     format!(
         "the expected position {} is of log epoch {}, before the recovery that began epoch {epoch}, {so}",
@@ -163,8 +198,14 @@ fn check_file(file: &Path, expect: Option<&Noted>) -> anyhow::Result<Finding> {
     let anchor = expect.map(Noted::anchor);
     match export::verify(&mut input, anchor.as_ref()) {
         Ok(report) => Ok(Ok(format!(
-            "sound: positions {} to {}, {} events and {} digests, head {}:{}",
-            report.from, report.to, report.events, report.digests, report.to, report.head
+            "sound: positions {} to {}, {} events, {} digests and {} large values, head {}:{}",
+            report.from,
+            report.to,
+            report.events,
+            report.digests,
+            report.blobs,
+            report.to,
+            report.head
         ))),
         Err(export::Error::Broken { line, what }) => {
             Ok(Err(format!("{}, line {line}: {what}", file.display())))

@@ -52,8 +52,8 @@ const DEFAULT_BACKGROUND: u64 = 2_048;
 /// Calls whose sender waits: each holds a connection of its own, and little else. As many.
 const DEFAULT_FOREGROUND: u64 = 2_048;
 
-/// The largest definitions and inputs in use are some hundred KiB.
-const DEFAULT_BODY_BYTES: u64 = 2 * 1024 * 1024;
+/// A job's input may have 16 MiB, and what stands around it 1 MiB.
+const DEFAULT_BODY_BYTES: u64 = 17 * 1024 * 1024;
 
 /// A call may be waited for up to 300 s, and needs a moment before and after.
 const DEFAULT_REQUEST_TIMEOUT_S: u64 = 320;

@@ -119,7 +119,9 @@ async fn an_export_is_proven_without_a_database() {
         .await
         .succeeds();
     assert!(
-        proven.out().contains("4 events and 1 digests"),
+        proven
+            .out()
+            .contains("4 events, 1 digests and 0 large values"),
         "{proven:?}"
     );
     let file = operator.path("log.jsonl");

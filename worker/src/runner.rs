@@ -14,6 +14,7 @@ use toolroom_domain::{
 use toolroom_eventlog::{
     CommandContext, CommandError, Executed,
     command::{NamedCommand, Target},
+    vault,
 };
 
 use crate::{
@@ -86,19 +87,20 @@ impl NodeRunner {
     async fn begin(
         &self,
         request: &RunRequest,
-        context: &CommandContext,
+        mut context: CommandContext,
     ) -> Result<Executed<Job>, PortError> {
         let at = self.attempts.clock.now();
         let input = self
             .attempts
             .vault
-            .seal(
+            .seal_value(
                 request.workspace,
                 &seal_context(request.job, "input"),
                 &request.input,
             )
             .await
-            .map_err(|error| unavailable_or_internal(&error))?;
+            .map_err(|error| not_kept(&error))?
+            .beside(&mut context);
         let command = Command::RequestAndStart {
             request: Box::new(Request {
                 id: request.job,
@@ -123,7 +125,7 @@ impl NodeRunner {
         };
         self.attempts
             .bus
-            .execute(Target::New(request.job.to_string()), command, context)
+            .execute(Target::New(request.job.to_string()), command, &context)
             .await
             .map_err(|error| port_error(&error))
     }
@@ -142,7 +144,7 @@ impl NodeRunner {
             let _ = tell.send(Err(internal("the job id is in use")));
             return None;
         };
-        let begun = self.begin(&request, &context).await;
+        let begun = self.begin(&request, context.clone()).await;
         // Whoever sent the command may have gone: the call is made all the same.
         let _ = tell.send(begun.clone());
         let started = begun.ok().filter(|started| !started.repeated)?;
@@ -329,9 +331,17 @@ fn internal(message: &str) -> PortError {
     }
 }
 
-fn unavailable_or_internal(error: &toolroom_eventlog::vault::Error) -> PortError {
+fn not_kept(error: &vault::Error) -> PortError {
+    let refused = |code| PortError {
+        code,
+        ..internal(&error.to_string())
+    };
     match error {
-        toolroom_eventlog::vault::Error::Database(_) => port_error(&CommandError::Unavailable),
+        vault::Error::Database(_) => port_error(&CommandError::Unavailable),
+        vault::Error::Erased => refused(ErrorCode::Conflict),
+        vault::Error::TooLarge { .. } | vault::Error::TooManyValues { .. } => {
+            refused(ErrorCode::PayloadTooLarge)
+        }
         other => {
             tracing::error!(error = %other, "a value could not be sealed");
             internal("the input could not be kept")
@@ -343,7 +353,9 @@ fn port_error(error: &CommandError<job::Error>) -> PortError {
     let (code, violations, retry_after_ms) = match error {
         CommandError::Refused(refusal) => (refusal.code(), refusal.violations(), None),
         CommandError::NotFound => (ErrorCode::NotFound, Vec::new(), None),
-        CommandError::NameTaken { .. } => (ErrorCode::Conflict, Vec::new(), None),
+        CommandError::NameTaken { .. } | CommandError::Erased => {
+            (ErrorCode::Conflict, Vec::new(), None)
+        }
         CommandError::IdempotencyConflict => (ErrorCode::IdempotencyConflict, Vec::new(), None),
         CommandError::Contended | CommandError::Unavailable => (
             ErrorCode::ServiceUnavailable,

@@ -8,7 +8,12 @@ use http::{Extensions, HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
-use toolroom_domain::{ErrorCode, Violation, limits::JSON_DEPTH};
+use toolroom_domain::{
+    ErrorCode, Violation,
+    access::Caller,
+    limits::{JSON_DEPTH, JSON_VALUES},
+    measure::has_too_many_values,
+};
 
 use super::{HttpOptions, Problem, graphql::standing::Lost, media, nesting};
 use crate::{auth::Identify, state::RequestContext};
@@ -19,6 +24,9 @@ const BODY_DEPTH: usize = 120;
 
 /// How much of a body that is too large is taken and thrown away before the answer.
 const DISCARD_BYTES: usize = 64 * 1024 * 1024;
+
+/// How many times as long as another a large body may take.
+const LARGE_BODY_TIMES: u32 = 4;
 
 /// For how long.
 const DISCARD_WITHIN: Duration = Duration::from_secs(3);
@@ -53,7 +61,12 @@ pub(crate) async fn read_json(request: Request, options: &HttpOptions) -> Result
     }
     let (parts, body) = request.into_parts();
     let began = Instant::now();
-    let bytes = read(&parts.headers, body, options).await?;
+    let is_stranger = parts
+        .extensions
+        .get::<RequestContext>()
+        .is_some_and(|sender| sender.caller == Caller::Anonymous);
+    let limit = limit(&parts.headers, is_stranger, options);
+    let bytes = read(&parts.headers, body, limit, options).await?;
     if began.elapsed() >= AT_ONCE {
         must_still_be_there(&parts.extensions).await?;
     }
@@ -74,29 +87,46 @@ async fn must_still_be_there(extensions: &Extensions) -> Result<(), Problem> {
     }
 }
 
-async fn read(headers: &HeaderMap, body: Body, options: &HttpOptions) -> Result<Bytes, Problem> {
-    let limit = options.max_body_bytes;
-    let announced = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+/// Bytes of a body as its sender announces them.
+pub(crate) fn announced(headers: &HeaderMap) -> Option<usize> {
+    let length = headers.get(header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
+}
+
+/// A large body has a place among a few, which is taken by what is announced and not by strangers.
+fn limit(headers: &HeaderMap, is_stranger: bool, options: &HttpOptions) -> usize {
+    match is_stranger || announced(headers).is_none() {
+        true => options.usual_body_bytes.min(options.max_body_bytes),
+        false => options.max_body_bytes,
+    }
+}
+
+async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+    options: &HttpOptions,
+) -> Result<Bytes, Problem> {
+    let announced = announced(headers);
     if announced.is_some_and(|length| length > limit) {
         let _ = tokio::time::timeout(DISCARD_WITHIN, discard(body)).await;
-        return Err(too_large(limit));
+        return Err(too_large(limit, options));
     }
+    let within = match announced.is_some_and(|length| length > options.usual_body_bytes) {
+        true => options.body_read_timeout * LARGE_BODY_TIMES,
+        false => options.body_read_timeout,
+    };
     let collected = Limited::new(body, limit).collect();
-    match tokio::time::timeout(options.body_read_timeout, collected).await {
+    match tokio::time::timeout(within, collected).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() || is_length_error(error.as_ref()) => {
-            Err(too_large(limit))
+            Err(too_large(limit, options))
         }
         Ok(Err(_)) => Err(Problem::malformed("the body broke off")),
         Err(_) => Err(Problem::new(
             StatusCode::REQUEST_TIMEOUT,
             ErrorCode::InvalidRequest,
-            format!(
-                "the body did not arrive within {} s",
-                options.body_read_timeout.as_secs()
-            ),
+            format!("the body did not arrive within {} s", within.as_secs()),
         )),
     }
 }
@@ -118,11 +148,18 @@ fn is_length_error(error: &(dyn std::error::Error + 'static)) -> bool {
         .any(|error| error.is::<LengthLimitError>())
 }
 
-fn too_large(limit: usize) -> Problem {
+fn too_large(limit: usize, options: &HttpOptions) -> Problem {
+    let told = match limit < options.max_body_bytes {
+        false => format!("the body must have at most {limit} bytes"),
+        true => format!(
+            "a body that is not announced by `Content-Length`, or comes without a credential, must have at most {limit} bytes; others may have {}",
+            options.max_body_bytes
+        ),
+    };
     Problem::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         ErrorCode::PayloadTooLarge,
-        format!("the body must have at most {limit} bytes"),
+        told,
     )
 }
 
@@ -142,6 +179,13 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Value, Problem> {
     if let Some(field) = nesting::too_deep_field(BODY_DEPTH, bytes) {
         let problem = format!("must nest at most {JSON_DEPTH} levels");
         return Err(Problem::invalid(vec![Violation::new(field, problem)]));
+    }
+    if has_too_many_values(bytes) {
+        return Err(Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorCode::PayloadTooLarge,
+            format!("a body of more than 2 MiB must hold at most {JSON_VALUES} values"),
+        ));
     }
     serde_json::from_slice(bytes).map_err(|error| {
         let place = place_of(&error);

@@ -8,10 +8,13 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::StatusCode;
-use tokio::time::Instant;
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, error::Elapsed},
+};
 use toolroom_domain::{ErrorCode, access::Caller};
 
-use super::{Problem, Shell};
+use super::{Problem, Shell, body};
 use crate::state::RequestContext;
 
 /// Turns away what is too much at once, and gives up what takes too long.
@@ -28,6 +31,13 @@ pub(crate) async fn bounded(State(shell): State<Shell>, request: Request, next: 
         )
         .into_response();
     };
+    let bytes = body::announced(request.headers()).unwrap_or_default();
+    let Ok(_large) = room_for_body(&shell, bytes, is_stranger).await else {
+        return Problem::busy(
+            "the server takes as many large bodies already as it does at once; try again in a moment",
+        )
+        .into_response();
+    };
     let timeout = shell.options.request_timeout;
     match tokio::time::timeout(timeout, next.run(request)).await {
         Ok(response) => response,
@@ -41,6 +51,23 @@ pub(crate) async fn bounded(State(shell): State<Shell>, request: Request, next: 
         )
         .into_response(),
     }
+}
+
+/// Waits for a place, if so many bytes are announced that the body is large; it is given up when dropped. A stranger
+/// gets none: nothing that they may ask for is large, and whoever reads the body refuses it.
+async fn room_for_body(
+    shell: &Shell,
+    bytes: usize,
+    is_stranger: bool,
+) -> Result<Option<OwnedSemaphorePermit>, Elapsed> {
+    let range = shell.options.usual_body_bytes + 1..=shell.options.max_body_bytes;
+    if is_stranger || !range.contains(&bytes) {
+        return Ok(None);
+    }
+    let place = Arc::clone(&shell.large).acquire_owned();
+    let place = tokio::time::timeout(shell.options.body_read_timeout, place).await?;
+    // The semaphore is never closed.
+    Ok(place.ok())
 }
 
 /// What a request becomes whose handler panicked; the panic hook has logged why.

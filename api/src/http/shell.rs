@@ -21,6 +21,8 @@ pub struct Shell {
     pub(crate) sockets: TaskTracker,
     pub(crate) connections: Arc<Semaphore>,
     pub(crate) requests: Arc<Semaphore>,
+    /// Places of requests with a large body.
+    pub(crate) large: Arc<Semaphore>,
     /// Places of requests whose sender is not known: whoever needs no credential to take one must
     /// not take those of whoever has one.
     pub(crate) strangers: Arc<Semaphore>,
@@ -34,6 +36,7 @@ impl Shell {
             connections: Arc::new(Semaphore::new(options.max_connections)),
             requests: Arc::new(Semaphore::new(options.max_concurrent_requests)),
             strangers: Arc::new(Semaphore::new(strangers)),
+            large: Arc::new(Semaphore::new(options.max_large_bodies)),
             options: Arc::new(options),
             shutdown,
             sockets: TaskTracker::new(),

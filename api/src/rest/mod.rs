@@ -3,6 +3,7 @@
 mod api_keys;
 mod dynamic_toolset;
 pub(crate) mod failure;
+mod job_values;
 pub(crate) mod paging;
 pub(crate) mod present;
 pub(crate) mod probes;
@@ -21,6 +22,7 @@ use routes::Routes;
 
 fn all() -> Routes {
     let routes = dynamic_toolset::routes(tool_manager::routes(Routes::default()));
+    let routes = job_values::routes(routes);
     let routes = api_keys::routes(workspaces::routes(routes));
     session::routes(secrets::routes(routes))
 }

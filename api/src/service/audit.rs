@@ -1,6 +1,6 @@
 //! The audit: the events of the log, with what was sealed in them opened.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use toolroom_domain::{JobId, Sealed, job::seal_context};
 use toolroom_eventlog::RecordedEvent;
 use toolroom_projections::{
@@ -68,6 +68,13 @@ pub async fn payload(state: &AppState, event: &RecordedEvent) -> Result<Value, A
         let Ok(sealed) = serde_json::from_value::<Sealed>(slot.clone()) else {
             continue;
         };
+        // A large value is told by its name: a page of events would be a page of large values.
+        if let Some(blob) = &sealed.blob
+            && !state.log.vault.is_erased(workspace).await?
+        {
+            *slot = json!({ "blob": blob });
+            continue;
+        }
         let context = seal_context(job, field);
         let opened = state.log.vault.open(workspace, &context, &sealed).await?;
         *slot = opened.into_value();

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use toolroom_domain::{
-    ErrorCode, JobId, WorkspaceId,
+    ErrorCode, JobId, Sealed, WorkspaceId,
     job::{self, Command, Job, Request, Status, ToolRef, seal_context},
     limits::{JOB_PRIORITY, JSON_DEPTH},
     port::{Offered, RunRequest},
@@ -37,10 +37,12 @@ use crate::{
 mod bulk;
 pub mod log;
 mod run;
+mod values;
 mod view;
 
 pub use bulk::{BULK_JOBS, Submission, submit_all};
 pub use run::{attempts, progress};
+pub use values::{Fetched, Field, fetch, value_of};
 pub use view::{JobView, LastEvent};
 
 /// How long `executeTool` waits when it is not told, in milliseconds.
@@ -85,7 +87,20 @@ struct Accepted {
     action: Option<String>,
 }
 
+impl Accepted {
+    fn tool_ref(&self) -> ToolRef {
+        ToolRef {
+            id: self.tool.id,
+            version: self.version,
+            kind: self.definition.config.kind(),
+            connector: self.definition.config.connector().map(str::to_owned),
+        }
+    }
+}
+
 async fn accept(state: &AppState, ctx: &RequestContext, call: &Call) -> Result<Accepted, ApiError> {
+    // Before the tool is looked for: its name went with what is derived.
+    state.must_not_be_erased(ctx.workspace).await?;
     if tool::depth(&call.input) > JSON_DEPTH {
         let problem = format!("must nest at most {JSON_DEPTH} levels");
         return Err(ApiError::invalid_field("input", problem));
@@ -232,11 +247,15 @@ async fn hand_in(
 ) -> Result<JobView, ApiError> {
     if submission.run_at.is_some_and(|at| at > state.clock.now()) {
         let asked = Asked::of(submission, &accepted);
-        let executed = request(state, ctx, asked, &command).await?;
+        let executed = request(state, ctx, asked, command).await?;
         return of_new(&executed);
     }
-    let asked = Asked::of(submission.clone(), &accepted);
-    let Submission { call, priority, .. } = submission;
+    let tool = accepted.tool_ref();
+    let Submission {
+        call,
+        run_at,
+        priority,
+    } = submission;
     let run = to_run(ctx, accepted, call, priority, command.clone());
     let offer = async { Ok(state.runner.offer(run).await?) };
     let is_begun = |offered: &Offered| matches!(offered, Offered::Begun(_));
@@ -244,7 +263,20 @@ async fn hand_in(
         Offered::Begun(begun) => {
             JobView::of_aggregate(&begun.job, LastEvent::Written(begun.global_seq))
         }
-        Offered::NoRoom(_) => of_new(&request(state, ctx, asked, &command).await?),
+        // Its input may be large: it is taken back, not kept twice.
+        Offered::NoRoom(back) => {
+            let asked = Asked {
+                tool,
+                action: back.action,
+                input: back.input,
+                is_test: back.is_test,
+                priority,
+                run_at,
+                rerun_of: None,
+                recorded: false,
+            };
+            of_new(&request(state, ctx, asked, command).await?)
+        }
     }
 }
 
@@ -285,12 +317,7 @@ impl Asked {
             priority,
         } = submission;
         Self {
-            tool: ToolRef {
-                id: accepted.tool.id,
-                version: accepted.version,
-                kind: accepted.definition.config.kind(),
-                connector: accepted.definition.config.connector().map(str::to_owned),
-            },
+            tool: accepted.tool_ref(),
             action: accepted.action.clone(),
             input: call.input,
             is_test: call.is_test,
@@ -306,14 +333,17 @@ async fn request(
     state: &AppState,
     ctx: &RequestContext,
     asked: Asked,
-    command: &CommandContext,
+    mut command: CommandContext,
 ) -> Result<Executed<Job>, ApiError> {
     let id = JobId::from_uuid(ids::new_uuid());
     let input = state
         .log
         .vault
-        .seal(ctx.workspace, &seal_context(id, "input"), &asked.input)
-        .await?;
+        .seal_value(ctx.workspace, &seal_context(id, "input"), &asked.input)
+        .await?
+        .beside(&mut command);
+    // What is sealed is not needed in the clear as well.
+    drop(asked.input);
     let request = Command::Request(Box::new(Request {
         id,
         workspace: ctx.workspace,
@@ -328,7 +358,7 @@ async fn request(
         at: state.clock.now(),
     }));
     let target = Target::New(id.to_string());
-    let asking = async { Ok(state.log.bus.execute(target, request, command).await?) };
+    let asking = async { Ok(state.log.bus.execute(target, request, &command).await?) };
     within_quota(state, ctx.workspace, asking, changed_something).await
 }
 
@@ -438,7 +468,7 @@ pub async fn rerun(
         rerun_of: Some(job),
         recorded,
     };
-    let executed = request(state, ctx, asked, &command).await?;
+    let executed = request(state, ctx, asked, command).await?;
     settled(state, ctx, executed).await
 }
 
@@ -623,7 +653,7 @@ pub(crate) async fn open(
     workspace: WorkspaceId,
     job: JobId,
     field: &str,
-    sealed: &toolroom_domain::Sealed,
+    sealed: &Sealed,
 ) -> Result<Opened, ApiError> {
     let context = seal_context(job, field);
     Ok(state.log.vault.open(workspace, &context, sealed).await?)

@@ -149,6 +149,8 @@ fn beside(state: &AppState, ctx: &RequestContext, built: &Built) -> Result<Vec<S
 /// Draws the next integer id. It commits at once: a number that is not used in the end is lost,
 /// and none is used twice.
 async fn next_number(state: &AppState, ctx: &RequestContext) -> Result<i32, ApiError> {
+    // A count of an erased workspace would come back that way.
+    state.must_not_be_erased(ctx.workspace).await?;
     let number = sqlx::query_scalar(
         "insert into numbers (workspace_id, kind, last) values ($1, 'tool', 1)
          on conflict (workspace_id, kind) do update set last = numbers.last + 1

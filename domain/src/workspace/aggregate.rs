@@ -21,6 +21,9 @@ impl Workspace {
         if !self.exists() {
             return Err(Error::Unknown);
         }
+        if self.erased {
+            return Err(Error::Erased);
+        }
         if self.deleted {
             return Err(Error::Deleted);
         }
@@ -199,6 +202,16 @@ impl Aggregate for Workspace {
                 }
                 Ok(())
             }
+            Command::Erase { sender, at } => {
+                if !self.exists() || sender != Sender::Operator {
+                    return Err(Error::Unknown);
+                }
+                // Erasing twice is fine, and what was deleted can be erased.
+                if !self.erased {
+                    sink.write(Event::Erased { at }, self).await;
+                }
+                Ok(())
+            }
             Command::ChangePlan { sender, plan, at } => {
                 self.must_permit(&sender, Operation::SetPlan)?;
                 if plan != self.plan {
@@ -274,6 +287,7 @@ impl Aggregate for Workspace {
                 self.time_zone = time_zone;
             }
             Event::Deleted { .. } => self.deleted = true,
+            Event::Erased { .. } => self.erased = true,
             Event::PlanChanged { plan, .. } => self.plan = plan,
             Event::MemberInvited {
                 invitation,

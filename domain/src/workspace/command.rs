@@ -58,6 +58,13 @@ pub enum Command {
         /// When.
         at: Timestamp,
     },
+    /// Destroys what it kept, for good: its key, and with it all inputs and outputs.
+    Erase {
+        /// Who asks.
+        sender: Sender,
+        /// When.
+        at: Timestamp,
+    },
     /// Grants more, or less.
     ChangePlan {
         /// Who asks.

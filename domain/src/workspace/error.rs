@@ -20,6 +20,9 @@ pub enum Error {
     /// It was deleted.
     #[error("the workspace was deleted")]
     Deleted,
+    /// What it kept was destroyed.
+    #[error("the workspace was erased; nothing can be kept or run in it any more")]
+    Erased,
     /// The sender's role does not go so far.
     #[error("your role in this workspace does not permit `{operation}`; ask an admin or owner")]
     NotPermitted {
@@ -83,6 +86,7 @@ impl Refusal for Error {
             }
             Self::NotPermitted { .. } | Self::AboveOwnRole { .. } => ErrorCode::Forbidden,
             Self::AlreadyCreated
+            | Self::Erased
             | Self::LastOwner
             | Self::AlreadyMember
             | Self::AlreadyInvited

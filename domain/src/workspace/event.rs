@@ -102,6 +102,13 @@ pub enum Event {
         #[schemars(with = "String")]
         at: Timestamp,
     },
+    /// Its key was destroyed: what it kept cannot be read any more, and what is derived of it goes.
+    #[serde(rename = "WorkspaceErased")]
+    Erased {
+        /// When.
+        #[schemars(with = "String")]
+        at: Timestamp,
+    },
     /// It was granted more, or less.
     #[serde(rename = "WorkspacePlanChanged")]
     PlanChanged {
@@ -175,12 +182,16 @@ pub enum Event {
     },
 }
 
+/// The name of the event after which nothing that is derived holds anything of its workspace.
+pub const ERASED: &str = "WorkspaceErased";
+
 impl DomainEvent for Event {
     fn event_type(&self) -> String {
         match self {
             Self::Created { .. } => "WorkspaceCreated",
             Self::Updated { .. } => "WorkspaceUpdated",
             Self::Deleted { .. } => "WorkspaceDeleted",
+            Self::Erased { .. } => ERASED,
             Self::PlanChanged { .. } => "WorkspacePlanChanged",
             Self::MemberInvited { .. } => "WorkspaceMemberInvited",
             Self::MemberJoined { .. } => "WorkspaceMemberJoined",

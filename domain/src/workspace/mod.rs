@@ -3,6 +3,9 @@
 //! ```text
 //!             Create             Delete
 //!   (nothing) ───────► PRESENT ──────────► DELETED
+//!                         │ Erase             │ Erase
+//!                         ▼                   ▼
+//!                      ERASED: its key is gone, and whoever runs the server alone sees what is left
 //!
 //!   a member:          Invite            Accept            Remove
 //!            (nothing) ──────► INVITED ─────────► ACTIVE ──────────► REMOVED
@@ -29,5 +32,5 @@ mod tests;
 pub use check::is_email;
 pub use command::{Command, Sender};
 pub use error::Error;
-pub use event::{Event, MemberRef, Plan, TokenHash};
+pub use event::{ERASED, Event, MemberRef, Plan, TokenHash};
 pub use state::{Invitation, Member, Workspace};

@@ -21,6 +21,8 @@ pub struct Workspace {
     pub(super) time_zone: String,
     pub(super) plan: Plan,
     pub(super) deleted: bool,
+    #[serde(default)]
+    pub(super) erased: bool,
     /// Who joined, including who was removed since.
     pub(super) members: BTreeMap<UserId, Member>,
     /// Who has not joined yet.
@@ -117,15 +119,20 @@ impl Workspace {
         self.deleted
     }
 
+    pub fn is_erased(&self) -> bool {
+        self.erased
+    }
+
     /// Who joined, removed members included.
     pub fn member(&self, user: &UserId) -> Option<&Member> {
         self.members.get(user)
     }
 
-    /// What somebody is here now; none if they are no member, or there is no workspace any more.
+    /// What somebody is here now; none if they are no member, or there is no workspace any more, or
+    /// nothing in it.
     pub fn role_of(&self, user: &UserId) -> Option<Role> {
         let member = self.members.get(user).filter(|m| !m.removed)?;
-        (!self.deleted).then_some(member.role)
+        (!self.deleted && !self.erased).then_some(member.role)
     }
 
     /// An invitation that was neither accepted nor withdrawn; it may have expired.

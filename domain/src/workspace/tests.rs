@@ -185,6 +185,29 @@ fn nothing_happens_in_a_deleted_workspace() {
 }
 
 #[test]
+fn only_whoever_runs_the_server_erases_it_and_twice_writes_once() {
+    let erase = |sender| Command::Erase { sender, at: at(7) };
+    let story = staffed()
+        .when(erase(by("olga")))
+        .then_refused(Error::Unknown)
+        .when(erase(Sender::Operator))
+        .then([Event::Erased { at: at(7) }])
+        .when(erase(Sender::Operator))
+        .then_nothing();
+    assert_eq!(story.state().role_of(&user("olga")), None);
+    let refusal = story.when(update(by("olga"), Some("B"), None)).refusal();
+    assert_eq!(refusal, Error::Erased);
+    assert_eq!(refusal.code(), ErrorCode::Conflict);
+    let nothing = given::<Workspace>([]).when(erase(Sender::Operator));
+    assert_eq!(nothing.refusal(), Error::Unknown);
+    // What was deleted can be erased.
+    let deleted = staffed().when(delete(by("olga"))).then([deleted()]);
+    deleted
+        .when(erase(Sender::Operator))
+        .then([Event::Erased { at: at(7) }]);
+}
+
+#[test]
 fn workspaces_claim_no_names() {
     assert_eq!(created().claim_changes(), []);
     assert_eq!(updated("B", "UTC").claim_changes(), []);

@@ -101,7 +101,8 @@ impl Append {
 
     fn size(&self) -> usize {
         let text = |e: &NewEvent| e.payload.len() + e.metadata.len();
-        self.events.iter().map(text).sum()
+        let events: usize = self.events.iter().map(text).sum();
+        events + self.side.iter().map(SideRow::size).sum::<usize>()
     }
 }
 

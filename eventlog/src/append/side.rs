@@ -3,9 +3,12 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
+
+use crate::erase;
 
 /// A row beside a command's events. It belongs to the command's workspace.
 #[derive(Clone)]
@@ -66,6 +69,28 @@ pub enum SideRow {
         /// Its name.
         name: String,
     },
+    /// A value too large for the log; an equal one of the workspace may be there already.
+    Blob {
+        /// Its name, as its event tells it.
+        sha256: String,
+        /// With which data key of the workspace it is sealed.
+        key: i64,
+        /// Nonce, ciphertext and tag. Shared, since a command is copied on its way.
+        data: Bytes,
+    },
+    /// All that is kept for the workspace outside the log and its read models goes, but for its
+    /// large values, which may be many and which nobody can open from then on.
+    Erase,
+}
+
+impl SideRow {
+    /// About how many bytes are sent to the database for it.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Self::Blob { data, .. } => data.len(),
+            _ => 0,
+        }
+    }
 }
 
 impl fmt::Debug for SideRow {
@@ -83,6 +108,8 @@ impl fmt::Debug for SideRow {
                 ..
             } => write!(f, "VaultPut({kind}/{name}@{version})"),
             Self::VaultErase { kind, name } => write!(f, "VaultErase({kind}/{name})"),
+            Self::Blob { sha256, data, .. } => write!(f, "Blob({sha256}, {} bytes)", data.len()),
+            Self::Erase => f.write_str("Erase"),
         }
     }
 }
@@ -163,6 +190,20 @@ pub(super) async fn write_in_tx(
         .bind(workspace)
         .bind(kind)
         .bind(name),
+        SideRow::Blob { sha256, key, data } => sqlx::query(
+            // The key is locked until the commit: a value is kept before its workspace is erased, and
+            // goes with it, or not at all.
+            "insert into blobs (workspace_id, sha256, key, data)
+             select $1, $2, $3, $4 from vault
+             where id = $3 and workspace_id = $1 and wrapped_key is not null
+             for share
+             on conflict (workspace_id, sha256) do nothing",
+        )
+        .bind(workspace)
+        .bind(sha256)
+        .bind(key)
+        .bind(&data[..]),
+        SideRow::Erase => return erase::in_tx(tx, workspace).await,
     };
     statement.execute(tx).await?;
     Ok(())

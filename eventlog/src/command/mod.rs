@@ -27,6 +27,7 @@ use crate::{
     reads::Reads,
     repository::{CommandScope, LogRepository},
     upcast,
+    vault::{self, Vault},
 };
 
 pub use once::Receipt;
@@ -137,6 +138,9 @@ pub enum CommandError<E: std::error::Error> {
         /// The name.
         key: String,
     },
+    /// The workspace was erased: nothing is done in it any more.
+    #[error("the workspace was erased; nothing can be kept or run in it any more")]
+    Erased,
     /// The id was used for another request.
     #[error("this command id was used for another request; send a new id for a new request")]
     IdempotencyConflict,
@@ -177,6 +181,7 @@ pub struct CommandBus {
     reads: Reads,
     repository: LogRepository,
     digest_key: Arc<hmac::Key>,
+    vault: Vault,
     in_flight: Arc<memory::InFlight>,
 }
 
@@ -186,12 +191,13 @@ impl<A: Aggregate<Services = ()> + Owned + Clone + 'static> Commanded for A {}
 
 impl CommandBus {
     /// A bus that reads streams through `loader`, writes through `appender` and keys its request
-    /// digests with `digest_key`.
+    /// digests with `digest_key`; which workspaces were erased, the vault knows.
     pub fn new(
         database: &Database,
         loader: Loader,
         appender: Appender,
         digest_key: hmac::Key,
+        vault: Vault,
     ) -> Self {
         let pool = database.committer_pool().clone();
         Self {
@@ -199,6 +205,7 @@ impl CommandBus {
             reads: database.reads().clone(),
             pool,
             digest_key: Arc::new(digest_key),
+            vault,
             in_flight: Arc::default(),
         }
     }
@@ -319,6 +326,7 @@ impl CommandBus {
         A::Event: EventClaims,
     {
         let started = std::time::Instant::now();
+        self.must_not_be_erased(context).await?;
         let _turn = match &context.named {
             Some(named) => Some(self.in_flight.turn(context, named).await),
             None => None,
@@ -337,6 +345,22 @@ impl CommandBus {
         metrics::histogram!("toolroom_command_seconds", "aggregate" => A::TYPE)
             .record(started.elapsed());
         result
+    }
+
+    /// Parts of Toolroom itself bring to an end what was under way when the workspace was erased.
+    async fn must_not_be_erased<E: std::error::Error>(
+        &self,
+        context: &CommandContext,
+    ) -> Result<(), CommandError<E>> {
+        if context.actor.is_system() {
+            return Ok(());
+        }
+        match self.vault.is_erased(context.workspace).await {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(CommandError::Erased),
+            Err(vault::Error::Database(error)) => Err(from_sqlx(error)),
+            Err(error) => Err(CommandError::Internal(Box::new(error))),
+        }
     }
 
     async fn try_until_settled<A>(

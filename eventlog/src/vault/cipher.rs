@@ -4,10 +4,14 @@ use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     rand as secure_random,
 };
+use bytes::Bytes;
 use toolroom_domain::WorkspaceId;
 use zeroize::Zeroizing;
 
 use super::Error;
+
+/// What encryption adds to a value: nonce and tag, in bytes.
+pub(crate) const OVERHEAD: usize = NONCE_LEN + 16;
 
 /// Bytes of a key.
 pub(super) const KEY_BYTES: usize = 32;
@@ -28,20 +32,51 @@ pub(super) fn random_bytes<const N: usize>() -> Result<[u8; N], Error> {
 /// Nonce, ciphertext, tag. Nonces are random: at 2^32 values under one key the chance of a
 /// repetition is still below 2^-32.
 pub(super) fn encrypt(key: &LessSafeKey, aad: &str, plain: &[u8]) -> Result<Vec<u8>, Error> {
-    let nonce = random_bytes::<NONCE_LEN>()?;
-    let mut out = Vec::with_capacity(NONCE_LEN + plain.len() + AES_256_GCM.tag_len());
-    out.extend_from_slice(&nonce);
+    let mut out = Vec::with_capacity(OVERHEAD + plain.len());
+    out.resize(NONCE_LEN, 0);
     out.extend_from_slice(plain);
-    // Encrypted where it stands: no second copy of the plain text is left behind.
+    encrypt_in_place(key, aad, out)
+}
+
+/// As [`encrypt`], of what follows after room for the nonce: no second copy of the plain text is made
+/// or left behind.
+pub(super) fn encrypt_in_place(
+    key: &LessSafeKey,
+    aad: &str,
+    mut data: Vec<u8>,
+) -> Result<Vec<u8>, Error> {
+    let nonce = random_bytes::<NONCE_LEN>()?;
+    let (room, plain) = data
+        .split_at_mut_checked(NONCE_LEN)
+        .ok_or(Error::Unopened)?;
+    room.copy_from_slice(&nonce);
     let tag = key
         .seal_in_place_separate_tag(
             Nonce::assume_unique_for_key(nonce),
             Aad::from(aad.as_bytes()),
-            &mut out[NONCE_LEN..],
+            plain,
         )
         .map_err(|_| Error::Unopened)?;
-    out.extend_from_slice(tag.as_ref());
-    Ok(out)
+    data.extend_from_slice(tag.as_ref());
+    Ok(data)
+}
+
+/// As [`decrypt`], within the memory of what is given. For what is large and is handed on: it is not
+/// erased when it is dropped.
+pub(super) fn decrypt_in_place(
+    key: &LessSafeKey,
+    aad: &str,
+    mut sealed: Vec<u8>,
+) -> Result<Bytes, Error> {
+    let (nonce, data) = sealed
+        .split_at_mut_checked(NONCE_LEN)
+        .ok_or(Error::Unopened)?;
+    let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Error::Unopened)?;
+    let length = key
+        .open_in_place(nonce, Aad::from(aad.as_bytes()), data)
+        .map_err(|_| Error::Unopened)?
+        .len();
+    Ok(Bytes::from(sealed).slice(NONCE_LEN..NONCE_LEN + length))
 }
 
 /// The plain text, erased from memory when it is dropped.

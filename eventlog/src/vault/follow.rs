@@ -1,4 +1,5 @@
-//! Has a node forget values when they change, on whichever node that was.
+//! Has a node forget values when they change, and keys when they are destroyed, on whichever node that
+//! was.
 //!
 //! Needs no checkpoint: what is in memory was read after this began to listen. When it cannot read
 //! the log it has nothing kept; and what is kept ends by itself within seconds in any case.
@@ -7,7 +8,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::row::RowCache;
+use toolroom_domain::workspace::ERASED;
+
+use super::Vault;
 use crate::{RecordedEvent, feed::Feed};
 
 /// Events looked at in one go.
@@ -17,7 +20,8 @@ const BATCH: usize = 1_000;
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Follows the log from where it is now until `shutdown`.
-pub(crate) async fn run(feed: Feed, rows: RowCache, shutdown: CancellationToken) {
+pub(crate) async fn run(feed: Feed, vault: Vault, shutdown: CancellationToken) {
+    let rows = vault.rows();
     let mut head = feed.watch();
     let mut position = *head.borrow_and_update();
     loop {
@@ -29,14 +33,14 @@ pub(crate) async fn run(feed: Feed, rows: RowCache, shutdown: CancellationToken)
         }
         position = match position {
             0 => *head.borrow_and_update(),
-            known => catch_up(&feed, &rows, known, &shutdown).await,
+            known => catch_up(&feed, &vault, known, &shutdown).await,
         };
     }
 }
 
 async fn catch_up(
     feed: &Feed,
-    rows: &RowCache,
+    vault: &Vault,
     mut position: i64,
     shutdown: &CancellationToken,
 ) -> i64 {
@@ -45,16 +49,25 @@ async fn catch_up(
             Ok(events) => {
                 let Some(last) = events.last() else { break };
                 position = last.position;
-                for event in events.iter().filter(|event| changes_rows(event)) {
-                    match event.workspace_id.parse() {
-                        Ok(workspace) => rows.forget(workspace),
-                        Err(_) => rows.hears(false),
+                for event in &events {
+                    let workspace = event.workspace_id.parse();
+                    if event.event_type == ERASED {
+                        match workspace {
+                            Ok(workspace) => vault.forget(workspace).await,
+                            Err(_) => vault.forget_all(),
+                        }
+                    } else if changes_rows(event) {
+                        match workspace {
+                            Ok(workspace) => vault.rows().forget(workspace),
+                            Err(_) => vault.rows().hears(false),
+                        }
                     }
                 }
             }
             Err(error) => {
                 tracing::debug!(%error, "cannot look for changed secrets; none is kept in memory");
-                rows.hears(false);
+                vault.rows().hears(false);
+                vault.forget_all();
                 tokio::select! {
                     () = shutdown.cancelled() => {}
                     () = tokio::time::sleep(RETRY_INTERVAL) => {}

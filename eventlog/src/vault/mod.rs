@@ -6,6 +6,7 @@
 //! that table ([`row`]), outside the log. What is wrapped by which master key, each row says, so
 //! that the master key can be changed while all goes on ([`rotation`]).
 
+mod blobs;
 mod cipher;
 mod follow;
 mod master;
@@ -24,16 +25,18 @@ use tokio::sync::Notify;
 use toolroom_domain::{Sealed, WorkspaceId};
 use zeroize::Zeroizing;
 
+pub(crate) use self::cipher::OVERHEAD;
+pub use self::{
+    blobs::{BlobCheck, SealedValue, Text, check_blobs, parse},
+    master::{KeyRing, KeySource, MasterKey, MasterKeys, sync_folder_of},
+    rotation::{Rotation, RotationError, Step},
+    row::{CREDENTIALS, OpenedRow, SECRET},
+};
 use self::{
     cipher::{KEY_BYTES, aead_key, decrypt, encrypt, key_aad, random_bytes, value_aad},
     row::RowCache,
 };
 pub(crate) use self::{follow::run as forget_what_changes, rotation::run as rotate};
-pub use self::{
-    master::{KeyRing, KeySource, MasterKey, MasterKeys, sync_folder_of},
-    rotation::{Rotation, RotationError, Step},
-    row::{CREDENTIALS, OpenedRow, SECRET},
-};
 
 /// For how long a key is used from memory: an erasure on another node counts after this at last.
 const KEY_CACHED_FOR: Duration = Duration::from_secs(30);
@@ -71,6 +74,24 @@ pub enum Error {
     /// The value is no JSON, which only tampering explains.
     #[error("a sealed value does not hold what was sealed")]
     Garbled,
+    /// The workspace's key was destroyed.
+    #[error("the workspace was erased; nothing can be kept or run in it any more")]
+    Erased,
+    /// The value is larger than any that is kept.
+    #[error("the value has more than {limit} bytes as JSON; at most so many are kept")]
+    TooLarge {
+        /// The bound, in bytes.
+        limit: usize,
+    },
+    /// The value would take too much memory whenever it is read.
+    #[error("the value holds more than {limit} values within it; at most so many are kept")]
+    TooManyValues {
+        /// The bound.
+        limit: usize,
+    },
+    /// A large value is not where its event says that it is.
+    #[error("a large value is missing in the table `blobs`; `toolroom verify` tells which are")]
+    Missing,
 }
 
 /// A value that was asked for.
@@ -94,7 +115,12 @@ impl Opened {
 
 #[derive(Clone)]
 enum DataKey {
-    Present { id: i64, key: Arc<LessSafeKey> },
+    Present {
+        id: i64,
+        key: Arc<LessSafeKey>,
+        /// By which large values are named; drawn from the key, so that it ends with it.
+        naming: Arc<hmac::Key>,
+    },
     Erased,
 }
 
@@ -129,6 +155,7 @@ pub struct Vault {
     rotate: Arc<Notify>,
     by_workspace: Cache<WorkspaceId, DataKey>,
     by_id: Cache<i64, DataKey>,
+    erased: Cache<WorkspaceId, bool>,
 }
 
 impl Vault {
@@ -140,6 +167,10 @@ impl Vault {
             rows: RowCache::new(),
             rotate: Arc::default(),
             by_workspace: Cache::builder()
+                .max_capacity(KEYS_CACHED)
+                .time_to_live(KEY_CACHED_FOR)
+                .build(),
+            erased: Cache::builder()
                 .max_capacity(KEYS_CACHED)
                 .time_to_live(KEY_CACHED_FOR)
                 .build(),
@@ -161,18 +192,8 @@ impl Vault {
         context: &str,
         value: &Value,
     ) -> Result<Sealed, Error> {
-        let key = match self.by_workspace.get(&workspace).await {
-            Some(key) => key,
-            None => {
-                let key = self.current_key(workspace).await?;
-                self.by_workspace.insert(workspace, key.clone()).await;
-                key
-            }
-        };
-        let DataKey::Present { id, key } = key else {
-            return Err(Error::MasterKey(
-                "the workspace was erased; nothing can be kept for it".to_owned(),
-            ));
+        let DataKey::Present { id, key, .. } = self.key_of(workspace).await? else {
+            return Err(Error::Erased);
         };
         let plain = Zeroizing::new(serde_json::to_vec(value).map_err(|_| Error::Garbled)?);
         let data = encrypt(&key, &value_aad(workspace, context), &plain)?;
@@ -193,22 +214,69 @@ impl Vault {
         context: &str,
         sealed: &Sealed,
     ) -> Result<Opened, Error> {
-        let key = match self.by_id.get(&sealed.key).await {
-            Some(key) => key,
-            None => {
-                let key = self.key_by_id(workspace, sealed.key).await?;
-                self.by_id.insert(sealed.key, key.clone()).await;
-                key
-            }
-        };
-        let DataKey::Present { key, .. } = key else {
-            return Ok(Opened::Erased);
-        };
-        let data = STANDARD.decode(&sealed.data).map_err(|_| Error::Unopened)?;
-        let plain = decrypt(&key, &value_aad(workspace, context), &data)?;
-        serde_json::from_slice(&plain)
-            .map(Opened::Value)
-            .map_err(|_| Error::Garbled)
+        match self.read(workspace, context, sealed).await? {
+            Text::Json(json) => parse(json).await.map(Opened::Value),
+            Text::Erased => Ok(Opened::Erased),
+        }
+    }
+
+    /// Whether the workspace was erased.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn is_erased(&self, workspace: WorkspaceId) -> Result<bool, Error> {
+        if let Some(key) = self.by_workspace.get(&workspace).await {
+            return Ok(matches!(key, DataKey::Erased));
+        }
+        if let Some(erased) = self.erased.get(&workspace).await {
+            return Ok(erased);
+        }
+        // Makes no key, as sealing would: whoever asks may have nothing to keep.
+        let erased: bool = sqlx::query_scalar(
+            "select exists (
+                 select from vault
+                 where workspace_id = $1 and kind = 'data-key' and erased_at is not null)",
+        )
+        .bind(workspace.to_string())
+        .fetch_one(&self.pool)
+        .await?;
+        self.erased.insert(workspace, erased).await;
+        Ok(erased)
+    }
+
+    /// Forgets what is remembered of a workspace's key: it was destroyed, and no value may be opened or
+    /// kept with it from memory.
+    pub async fn forget(&self, workspace: WorkspaceId) {
+        self.forget_rows_of(workspace);
+        self.by_workspace.invalidate(&workspace).await;
+        self.erased.invalidate(&workspace).await;
+        // Which ids were the workspace's is not known here, and this is rare.
+        self.by_id.invalidate_all();
+    }
+
+    /// Forgets all keys: which were destroyed was missed.
+    pub(crate) fn forget_all(&self) {
+        self.by_workspace.invalidate_all();
+        self.erased.invalidate_all();
+        self.by_id.invalidate_all();
+    }
+
+    async fn key_of(&self, workspace: WorkspaceId) -> Result<DataKey, Error> {
+        if let Some(key) = self.by_workspace.get(&workspace).await {
+            return Ok(key);
+        }
+        let key = self.current_key(workspace).await?;
+        self.by_workspace.insert(workspace, key.clone()).await;
+        Ok(key)
+    }
+
+    async fn key_with(&self, workspace: WorkspaceId, id: i64) -> Result<DataKey, Error> {
+        if let Some(key) = self.by_id.get(&id).await {
+            return Ok(key);
+        }
+        let key = self.key_by_id(workspace, id).await?;
+        self.by_id.insert(id, key.clone()).await;
+        Ok(key)
     }
 
     /// The server's key for the digests of repeated commands, made on first use.
@@ -305,6 +373,7 @@ fn data_key(id: i64, bytes: Option<Key>) -> Result<DataKey, Error> {
         Some(bytes) => DataKey::Present {
             id,
             key: Arc::new(aead_key(&bytes)?),
+            naming: Arc::new(blobs::naming_key(&bytes)),
         },
         None => DataKey::Erased,
     })

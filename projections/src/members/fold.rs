@@ -34,6 +34,7 @@ pub(super) fn touched(workspace: WorkspaceId, change: &Event) -> Option<Place> {
         | Event::MemberInvited { .. }
         | Event::Updated { .. }
         | Event::Deleted { .. }
+        | Event::Erased { .. }
         | Event::PlanChanged { .. } => None,
     }
 }
@@ -110,7 +111,11 @@ impl Fold {
             Event::MemberRemoved { member, .. } => {
                 self.known(place(workspace, &member), event)?.status = Status::Removed;
             }
-            Event::Updated { .. } | Event::Deleted { .. } | Event::PlanChanged { .. } => {}
+            // At an erasure the rows go, whichever projection it is.
+            Event::Updated { .. }
+            | Event::Deleted { .. }
+            | Event::Erased { .. }
+            | Event::PlanChanged { .. } => {}
         }
         Ok(())
     }

@@ -94,6 +94,8 @@ impl Projection for Workspaces {
                 | Event::MemberJoined { .. }
                 | Event::MemberRoleChanged { .. }
                 | Event::MemberRemoved { .. } => continue,
+                // The row goes then, as those of all projections do.
+                Event::Erased { .. } => continue,
                 Event::Updated { .. } | Event::Deleted { .. } | Event::PlanChanged { .. } => {
                     if !created.contains(&id) {
                         to_load.insert(id);
@@ -149,6 +151,7 @@ fn change_entry(
         Event::Deleted { .. } => entry.is_deleted = true,
         Event::PlanChanged { plan, .. } => entry.plan = plan,
         Event::Created { .. }
+        | Event::Erased { .. }
         | Event::MemberInvited { .. }
         | Event::MemberJoined { .. }
         | Event::MemberRoleChanged { .. }

@@ -37,8 +37,8 @@ impl Lines {
     pub(super) fn new(job: &Job, now: Timestamp) -> Self {
         let earlier = || job.attempts().iter().flat_map(|attempt| &attempt.lines);
         let lines: usize = earlier().map(|lines| lines.count as usize).sum();
-        // Base64 of what is sealed: somewhat more than the lines were.
-        let bytes: usize = earlier().map(|lines| lines.sealed.data.len()).sum();
+        let bytes: u64 = earlier().map(|lines| lines.sealed.bytes()).sum();
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         Self {
             waiting: Vec::new(),
             waiting_bytes: 0,

@@ -17,7 +17,8 @@ use toolroom_domain::{
     tool::Definition,
 };
 use toolroom_eventlog::{
-    CommandBus, CommandContext, CommandError, Loaded, Vault, command::Target, live::Live,
+    CommandBus, CommandContext, CommandError, Loaded, Vault, append::SideRow, command::Target,
+    live::Live,
 };
 
 use self::recorder::Recorder;
@@ -68,7 +69,7 @@ impl Attempts {
     /// When the outcome could not be appended for another reason.
     pub(crate) async fn carry_out(
         &self,
-        started: Started,
+        mut started: Started,
     ) -> Result<RunOutcome, CommandError<job::Error>> {
         let begun = Instant::now();
         let recorder = Arc::new(Recorder::new(self, &started));
@@ -88,11 +89,22 @@ impl Attempts {
         metrics::counter!("toolroom_job_attempts", "outcome" => outcome).increment(1);
         metrics::histogram!("toolroom_job_call_seconds").record(elapsed);
         let duration_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
-        let told = recorder.all_told().await?;
+        // It may be large, and is not needed beside what came of it.
+        started.input = Value::Null;
+        let mut told_side = Vec::new();
+        let told = recorder.all_told(&mut told_side).await?;
+        let mut context = started.context.unnamed();
+        context.side.clone_from(&told_side);
         let command = self
-            .outcome(&started, &recorder, duration_us, told.clone(), result)
+            .outcome(
+                &started,
+                &recorder,
+                (duration_us, told.clone()),
+                result,
+                &mut context.side,
+            )
             .await?;
-        self.append_outcome(&started, &recorder, command, told)
+        self.append_outcome(&started, &recorder, command, context, (told, told_side))
             .await
     }
 
@@ -142,10 +154,10 @@ impl Attempts {
         started: &Started,
         recorder: &Recorder,
         command: Command,
-        told: Told,
+        context: CommandContext,
+        (told, told_side): (Told, Vec<SideRow>),
     ) -> Result<RunOutcome, CommandError<job::Error>> {
         let id = started.id.to_string();
-        let context = started.context.unnamed();
         let held = recorder.held().await;
         let appended = until_available(|| {
             let target = Target::Held(id.clone(), held.clone());
@@ -161,7 +173,12 @@ impl Attempts {
             // log says counts. What the call did is told all the same.
             Err(CommandError::Refused(_)) => {
                 if !told.is_empty() {
-                    self.tell_late(started, recorder.attempt(), told).await;
+                    let context = CommandContext {
+                        side: told_side,
+                        ..started.context.unnamed()
+                    };
+                    self.tell_late(started, recorder.attempt(), told, context)
+                        .await;
                 }
                 let now = until_available(|| self.bus.load::<Job>(started.workspace, &id)).await?;
                 Ok(RunOutcome {
@@ -173,8 +190,13 @@ impl Attempts {
         }
     }
 
-    async fn tell_late(&self, started: &Started, attempt: u32, told: Told) {
-        let context = started.context.unnamed();
+    async fn tell_late(
+        &self,
+        started: &Started,
+        attempt: u32,
+        told: Told,
+        context: CommandContext,
+    ) {
         let command = Command::TellLate {
             attempt,
             told,

@@ -5,42 +5,35 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 use toolroom_domain::{
-    ErrorCategory, ErrorCode,
+    ErrorCode,
     job::{self, Command, Failure, Told, retry},
-    limits,
 };
-use toolroom_eventlog::CommandError;
+use toolroom_eventlog::{CommandError, append::SideRow};
 
 use super::{Attempts, Started, recorder::Recorder};
 use crate::{executor::CallError, gate::Ground};
 
 impl Attempts {
-    /// The command that ends the attempt.
+    /// The command that ends the attempt, and what is written beside its events.
     pub(super) async fn outcome(
         &self,
         started: &Started,
         recorder: &Recorder,
-        duration_us: u64,
-        told: Told,
+        (duration_us, told): (u64, Told),
         result: Result<Value, CallError>,
+        side: &mut Vec<SideRow>,
     ) -> Result<Command, CommandError<job::Error>> {
-        let result = result.and_then(|output| match output.to_string().len() {
-            size if size > limits::JOB_VALUE_BYTES => Err(CallError::failed(
-                ErrorCategory::Validation,
-                format!(
-                    "the output is {size} bytes as JSON; at most {} are kept",
-                    limits::JOB_VALUE_BYTES
-                ),
-            )),
-            _ => Ok(output),
-        });
+        let result = match result {
+            Ok(output) => recorder.seal("output", &output).await?,
+            Err(error) => Err(error),
+        };
         let at = self.clock.now();
         let (attempt, exit_code) = (recorder.attempt(), recorder.exit_code());
         let error = match result {
             Ok(output) => {
                 return Ok(Command::Succeed {
                     attempt,
-                    output: recorder.seal("output", &output).await?,
+                    output: output.among(side),
                     duration_us,
                     exit_code,
                     told,
@@ -49,10 +42,12 @@ impl Attempts {
             }
             Err(error) => error,
         };
+        // What cannot be kept of the details is left out: why the run failed is told without.
         let details = match &error.details {
-            Some(details) => Some(recorder.seal("error", details).await?),
+            Some(details) => recorder.seal("error", details).await?.ok(),
             None => None,
         };
+        let details = details.map(|details| details.among(side));
         let retry_at = next_attempt(started, &error).and_then(|pause| after(at, pause));
         Ok(Command::Fail {
             attempt,

@@ -17,7 +17,13 @@ use toolroom_domain::{
     },
     limits,
 };
-use toolroom_eventlog::{CommandContext, CommandError, Loaded, command::Target, live::Report};
+use toolroom_eventlog::{
+    CommandContext, CommandError, Loaded,
+    append::SideRow,
+    command::Target,
+    live::Report,
+    vault::{self, SealedValue},
+};
 
 use super::{
     Attempts, Started,
@@ -162,7 +168,7 @@ impl Recorder {
             at: self.attempts.clock.now(),
         };
         let mut job = self.job.lock().await;
-        match self.execute(&job, command).await {
+        match self.execute(&job, command, Vec::new()).await {
             Ok(after) => {
                 *job = after;
                 self.gathered().step_told = step;
@@ -176,13 +182,14 @@ impl Recorder {
         &self,
         held: &Loaded<Job>,
         command: Command,
+        side: Vec<SideRow>,
     ) -> Result<Loaded<Job>, CommandError<job::Error>> {
         let target = Target::Held(self.id.to_string(), held.clone());
-        let executed = self
-            .attempts
-            .bus
-            .execute(target, command, &self.context)
-            .await;
+        let context = CommandContext {
+            side,
+            ..self.context.clone()
+        };
+        let executed = self.attempts.bus.execute(target, command, &context).await;
         match executed {
             Ok(executed) => Ok(executed.after),
             Err(error) => {
@@ -211,7 +218,8 @@ impl Recorder {
         let secrets = told.secrets.len();
         told.receipts.extend(leaving.cloned());
         let appended = async {
-            told.lines = self.sealed(&lines).await?;
+            let mut side = Vec::new();
+            told.lines = self.sealed(&lines, &mut side).await?;
             if told.is_empty() {
                 return Ok(None);
             }
@@ -220,7 +228,7 @@ impl Recorder {
                 told,
                 at: self.attempts.clock.now(),
             };
-            self.execute(&job, command).await.map(Some)
+            self.execute(&job, command, side).await.map(Some)
         }
         .await;
         match appended {
@@ -239,13 +247,18 @@ impl Recorder {
         }
     }
 
-    async fn sealed(&self, lines: &[Line]) -> Result<Option<job::Lines>, CommandError<job::Error>> {
+    async fn sealed(
+        &self,
+        lines: &[Line],
+        side: &mut Vec<SideRow>,
+    ) -> Result<Option<job::Lines>, CommandError<job::Error>> {
         if lines.is_empty() {
             return Ok(None);
         }
+        // Lines that cannot be kept are of a workspace that was erased.
         let sealed = self.seal_once(LINES_FIELD, &lines::to_value(lines)).await?;
-        Ok(Some(job::Lines {
-            sealed,
+        Ok(sealed.ok().map(|sealed| job::Lines {
+            sealed: sealed.among(side),
             count: u32::try_from(lines.len()).unwrap_or(u32::MAX),
         }))
     }
@@ -254,30 +267,44 @@ impl Recorder {
         &self,
         field: &str,
         value: &Value,
-    ) -> Result<toolroom_domain::Sealed, CommandError<job::Error>> {
+    ) -> Result<Result<SealedValue, CallError>, CommandError<job::Error>> {
         let context = seal_context(self.id, field);
-        let sealed = self.attempts.vault.seal(self.workspace, &context, value);
-        sealed.await.map_err(|error| match error {
-            toolroom_eventlog::vault::Error::Database(_) => CommandError::Unavailable,
-            other => CommandError::Internal(Box::new(other)),
-        })
+        let vault = &self.attempts.vault;
+        let message = |error: &vault::Error| format!("the {field} cannot be kept: {error}");
+        match vault.seal_value(self.workspace, &context, value).await {
+            Ok(sealed) => Ok(Ok(sealed)),
+            Err(vault::Error::Database(_)) => Err(CommandError::Unavailable),
+            Err(error @ (vault::Error::TooLarge { .. } | vault::Error::TooManyValues { .. })) => {
+                Ok(Err(CallError::too_large(message(&error))))
+            }
+            Err(error @ vault::Error::Erased) => Ok(Err(CallError::invalid(message(&error)))),
+            Err(other) => Err(CommandError::Internal(Box::new(other))),
+        }
     }
 
-    /// A value of the job, sealed; waits for a database that is away.
+    /// A value of the job, sealed, or why it cannot be kept; waits for a database that is away.
     pub(super) async fn seal(
         &self,
         field: &str,
         value: &Value,
-    ) -> Result<toolroom_domain::Sealed, CommandError<job::Error>> {
+    ) -> Result<Result<SealedValue, CallError>, CommandError<job::Error>> {
         until_available(|| self.seal_once(field, value)).await
     }
 
     /// What is to be told with the outcome. What the log knows already, the job leaves out.
-    pub(super) async fn all_told(&self) -> Result<Told, CommandError<job::Error>> {
+    pub(super) async fn all_told(
+        &self,
+        side: &mut Vec<SideRow>,
+    ) -> Result<Told, CommandError<job::Error>> {
         // An append that outlived its run may be under way, and have the lines.
         let _no_other = self.job.lock().await;
         let lines = self.gathered().lines.take();
-        let lines = until_available(|| self.sealed(&lines)).await?;
+        let (lines, beside) = until_available(|| async {
+            let mut beside = Vec::new();
+            Ok((self.sealed(&lines, &mut beside).await?, beside))
+        })
+        .await?;
+        side.extend(beside);
         let gathered = self.gathered();
         Ok(Told {
             secrets: gathered.secrets.clone(),

@@ -12,7 +12,7 @@ use toolroom_domain::{
 
 use super::{
     Executor, external, rest,
-    schema::{Pair, check_size},
+    schema::{Pair, check_depth},
 };
 
 impl DefinitionChecker for Executor {
@@ -60,7 +60,7 @@ impl DefinitionChecker for Executor {
         action: Option<&str>,
         input: &Value,
     ) -> Result<(), Vec<Violation>> {
-        check_size(input).map_err(|violation| vec![violation])?;
+        check_depth(input).map_err(|violation| vec![violation])?;
         if let ToolConfig::Connector(connector) = &definition.config {
             let kind = &connector.connector;
             return self.connectors.check_input(kind, action, input);

@@ -5,6 +5,7 @@ mod object;
 mod parts;
 mod query;
 mod subscription;
+mod values;
 
 pub use mutation::JobMutation;
 pub use query::JobQuery;

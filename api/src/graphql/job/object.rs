@@ -15,6 +15,7 @@ use super::parts::{
     GenerationSummary, JobAttempt, JobError, JobKind, JobLog, JobProgress, JobStatus, Receipt,
     ToolFile, ToolGenerationFailure,
 };
+use super::values::{JobValueRef, PageValues};
 use crate::{
     error::ApiError,
     graphql::{
@@ -27,16 +28,18 @@ use crate::{
             object::int,
         },
     },
-    service::jobs::{self, JobView, log},
+    service::jobs::{self, Field, JobView, log},
     state::AppState,
 };
 
 /// The tools of all jobs of a page: read together when the first of them is asked for. A loader
-/// waits a moment for others to ask, and that moment may pass before all of a page have.
-#[derive(Default)]
+/// waits a moment for others to ask, and that moment may pass before all of a page have. So with what
+/// was too large for the log of what they were given and gave back.
 pub(super) struct PageTools {
     ids: Vec<ToolId>,
     rows: OnceCell<HashMap<ToolId, ToolRow>>,
+    inputs: PageValues,
+    outputs: PageValues,
 }
 
 impl PageTools {
@@ -47,6 +50,8 @@ impl PageTools {
         Arc::new(Self {
             ids,
             rows: OnceCell::new(),
+            inputs: PageValues::of(jobs, Field::Input),
+            outputs: PageValues::of(jobs, Field::Output),
         })
     }
 
@@ -182,12 +187,36 @@ impl JobObject {
 
     /// What the tool was given; `erased` when its key is gone.
     async fn input(&self, ctx: &Context<'_>) -> Result<Value, ApiError> {
+        if let Some(page) = &self.page {
+            let (state, job) = (app(ctx), &self.job);
+            let found = page.inputs.find(state, job.workspace, &job.input).await?;
+            if let Some(found) = found {
+                return Ok(found);
+            }
+        }
         jobs::input(app(ctx), &self.job).await
+    }
+
+    /// Where to fetch what the tool was given: what is large need not be in an answer.
+    async fn input_ref(&self, ctx: &Context<'_>) -> Option<JobValueRef> {
+        JobValueRef::of(app(ctx), &self.job, Field::Input)
     }
 
     /// What the tool gave back; `erased` when its key is gone.
     async fn output(&self, ctx: &Context<'_>) -> Result<Option<Value>, ApiError> {
+        if let (Some(page), Some(output)) = (&self.page, &self.job.output) {
+            let (state, job) = (app(ctx), &self.job);
+            let found = page.outputs.find(state, job.workspace, output).await?;
+            if let Some(found) = found {
+                return Ok(Some(found));
+            }
+        }
         jobs::output(app(ctx), &self.job).await
+    }
+
+    /// Where to fetch what the tool gave back: what is large need not be in an answer.
+    async fn output_ref(&self, ctx: &Context<'_>) -> Option<JobValueRef> {
+        JobValueRef::of(app(ctx), &self.job, Field::Output)
     }
 
     /// Why it failed.

@@ -161,6 +161,16 @@ impl<E: Executor> Endpoint<E> {
             )
             .into());
         }
+        let limit = self.shell.options.usual_body_bytes;
+        if request.query.len() > limit {
+            return Err(Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                ErrorCode::PayloadTooLarge,
+                format!(
+                    "a document must have at most {limit} bytes; send what is large in `variables`"
+                ),
+            ));
+        }
         let kind = request::operation_type(&mut request);
         if method == Method::GET && kind == Some(OperationType::Mutation) {
             return Err(Problem::method_not_allowed(

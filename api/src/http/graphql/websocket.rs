@@ -55,8 +55,8 @@ pub(super) fn upgrade<E: Executor>(
     let counted = shell.sockets.token();
     upgrade
         .protocols([PROTOCOL])
-        .max_message_size(shell.options.max_body_bytes)
-        .max_frame_size(shell.options.max_body_bytes)
+        .max_message_size(shell.options.usual_body_bytes)
+        .max_frame_size(shell.options.usual_body_bytes)
         .on_upgrade(async move |mut socket| {
             let _held = (counted, place);
             if socket.protocol().is_none() {

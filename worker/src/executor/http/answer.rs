@@ -10,7 +10,9 @@ use reqwest::{
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use toolroom_domain::{ErrorCategory, job::Progress, limits, tool::depth};
+use toolroom_domain::{
+    ErrorCategory, job::Progress, limits, measure::has_too_many_values, tool::depth,
+};
 use url::Url;
 
 use super::{
@@ -26,9 +28,9 @@ use crate::executor::{
     secrets::Secrets,
 };
 
-/// The largest answer that is read, after decompression: ten times what a job keeps, so that a
-/// mapping can pick the useful part out of a large answer.
-pub(in crate::executor) const ANSWER_BYTES: usize = 10 * 1024 * 1024;
+/// The largest answer that is read, after decompression: as large as a job's output may be. Read and
+/// parsed it takes some times as much memory.
+pub(in crate::executor) const ANSWER_BYTES: usize = limits::JOB_VALUE_BYTES;
 /// How much of an error's answer is read; more than is kept, so that masking sees whole secrets.
 const ERROR_BYTES: usize = 64 * 1024;
 /// From this size on an answer is parsed on a thread where it may take its time.
@@ -267,6 +269,9 @@ impl Answer {
 }
 
 fn parse(body: &[u8]) -> Result<Value, String> {
+    if has_too_many_values(body) {
+        return Err(format!("it holds more than {} values", limits::JSON_VALUES));
+    }
     // The parser's messages name places and expectations, never what the answer holds.
     let value: Value = serde_json::from_slice(body).map_err(|e| e.to_string())?;
     if depth(&value) > limits::JSON_DEPTH {

@@ -265,15 +265,24 @@ impl Cache {
     }
 }
 
+/// Whether an input is flat enough to be looked at closely. Its size is bounded by whoever keeps it.
+///
+/// # Errors
+/// The violation, at the value itself.
+pub(super) fn check_depth(value: &Value) -> Result<(), Violation> {
+    if toolroom_domain::tool::depth(value) > limits::JSON_DEPTH {
+        let problem = format!("must nest at most {} levels", limits::JSON_DEPTH);
+        return Err(Violation::new("", problem));
+    }
+    Ok(())
+}
+
 /// Whether a value is small and flat enough to be looked at closely.
 ///
 /// # Errors
 /// The violation, at the value itself.
 pub(super) fn check_size(value: &Value) -> Result<(), Violation> {
-    if toolroom_domain::tool::depth(value) > limits::JSON_DEPTH {
-        let problem = format!("must nest at most {} levels", limits::JSON_DEPTH);
-        return Err(Violation::new("", problem));
-    }
+    check_depth(value)?;
     let bytes = serialised_bytes(value);
     if bytes > limits::JOB_VALUE_BYTES {
         let problem = format!(

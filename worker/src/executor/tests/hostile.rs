@@ -119,7 +119,7 @@ async fn fifty_megabytes_are_not_read() {
     .await;
     let error = error_of(&executor(), &external(&server.url("/"))).await;
     assert_eq!(error.code, ErrorCode::PayloadTooLarge);
-    assert_eq!(error.message, "the endpoint's answer is larger than 10 MiB");
+    assert_eq!(error.message, "the endpoint's answer is larger than 16 MiB");
 }
 
 fn gzip(body: &[u8]) -> Vec<u8> {

@@ -187,7 +187,7 @@ async fn never_ends(context: Context, _: Value) -> Result<Value, CallError> {
 }
 
 async fn too_much(_: Context, _: Value) -> Result<String, CallError> {
-    Ok("x".repeat(2_000_000))
+    Ok("x".repeat(17_000_000))
 }
 
 fn odd() -> Registry {
