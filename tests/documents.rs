@@ -127,7 +127,9 @@ fn connectors_and_actions() -> String {
     let mut table = "| type | service | action | kind | what it does |\n".to_owned();
     table.push_str("|---|---|---|---|---|");
     for spec in connectors.specs() {
-        let document = connectors.origin(&spec.kind).and_then(|(_, document)| document);
+        let document = connectors
+            .origin(&spec.kind)
+            .and_then(|(_, document)| document);
         let service = match document {
             Some(document) => format!("[{}]({document})", spec.name),
             None => spec.name.clone(),

@@ -215,7 +215,7 @@ fn encoded(value: &[u8], shift: usize) -> [Form; 2] {
         let text = Zeroizing::new(text);
         Form {
             text: Zeroizing::new(text.as_bytes()[first..last].to_vec()),
-            shares: (shift > 0, bits % 6 > 0),
+            shares: (shift > 0, !bits.is_multiple_of(6)),
             is_base64: true,
         }
     })
