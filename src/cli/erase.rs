@@ -77,7 +77,7 @@ pub async fn run(config: &Config, arguments: Arguments) -> anyhow::Result<ExitCo
     let access = Access::open(config, Missing::Refuse).await?;
     let owner = access.pool().await?;
     toolroom_eventlog::migrate(&owner).await?;
-    let master = master_key::find_or_make(&config.master_key, &owner).await?;
+    let master = master_key::find_or_make(config, &owner).await?;
     owner.close().await;
     let shutdown = CancellationToken::new();
     // Without a server nobody else gives events their places.

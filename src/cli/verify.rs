@@ -156,7 +156,7 @@ async fn prove_values(config: &Config, pool: &PgPool, sound: String) -> anyhow::
     let progress = output::progress("looked for large values up to event");
     let there = verify_blobs::all_there(pool, head, progress).await;
     output::progress_done();
-    let checked = match (there, master_key::find(&config.master_key)?) {
+    let checked = match (there, master_key::known(config).await?) {
         (Err(error), _) => Err(error),
         (Ok(()), None) => {
             if verify_blobs::any(pool).await? {
