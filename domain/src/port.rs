@@ -122,7 +122,7 @@ pub struct PortError {
 #[derive(Clone, Debug)]
 pub enum Offered {
     /// It is requested, and runs here; or it was requested before.
-    Begun(RunOutcome),
+    Begun(Box<RunOutcome>),
     /// Nothing happened: it is to be requested, for whichever node has room first.
     NoRoom(Box<RunRequest>),
 }

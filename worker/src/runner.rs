@@ -303,10 +303,10 @@ impl Runner for NodeRunner {
             tell,
         ));
         match told.await {
-            Ok(Ok(started)) => Ok(Offered::Begun(RunOutcome {
+            Ok(Ok(started)) => Ok(Offered::Begun(Box::new(RunOutcome {
                 job: started.after.aggregate,
                 global_seq: started.global_seq.unwrap_or_default(),
-            })),
+            }))),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(internal("the call could not be carried out")),
         }
