@@ -35,7 +35,7 @@ async fn each_wrong_field_is_named() {
         ),
         (
             json!({ "name": "a", "description": "d", "connector": { "type": "SLACK", "credentials": {} } }),
-            "input.connector",
+            "input.connector.type",
         ),
         (
             json!({ "name": "a", "description": "d", "native": { "functionPath": "echo" }, "rest": {} }),

@@ -1,11 +1,10 @@
 //! What a tool does: the part of it that a version freezes.
 
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::rest::RestConfig;
 use crate::{limits, name::check_text, violation::Violation};
 
 /// How a tool is run.
@@ -252,120 +251,6 @@ pub struct CredentialsRef {
     pub version: u32,
     /// What of them may be shown: secret fields are masked.
     pub shown: Value,
-}
-
-/// A REST call described by JSON, in the words of the definition format that clients register.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RestConfig {
-    /// The request.
-    pub api: RestApi,
-    /// How input becomes parameters, and the answer output.
-    #[serde(default, skip_serializing_if = "Mapping::is_empty")]
-    pub mapping: Mapping,
-}
-
-/// The request. Texts are templates over the validated input.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RestApi {
-    /// Scheme, host and optionally the beginning of the path.
-    pub base_url: String,
-    /// Appended to `base_url`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
-    /// The HTTP method.
-    #[serde(default)]
-    pub method: HttpMethod,
-    /// Query parameters beside the mapped ones.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub query: BTreeMap<String, String>,
-    /// Headers.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub headers: BTreeMap<String, String>,
-    /// A JSON body whose texts are templates; left out, the mapped parameters are the body.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub body: Option<Value>,
-    /// How the call authenticates.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub auth: Option<RestAuth>,
-    /// The header in which the other side takes an idempotency key: a repetition is safe then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub idempotency_header: Option<String>,
-}
-
-/// An HTTP method.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "UPPERCASE")]
-#[allow(missing_docs, reason = "each name is the method itself")]
-pub enum HttpMethod {
-    #[default]
-    Get,
-    Post,
-    Put,
-    Patch,
-    Delete,
-    Head,
-}
-
-/// How a REST call authenticates. Secrets are references, never values.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RestAuth {
-    /// The scheme.
-    pub method: AuthMethod,
-    /// The query parameter or header that carries the key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key_name: Option<String>,
-    /// The user's name, for `basic`; may itself be a reference such as `${API_USER}`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub username: Option<String>,
-    /// A reference such as `${API_KEY}`, resolved at call time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret_ref: Option<String>,
-}
-
-/// An authentication scheme.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum AuthMethod {
-    /// None.
-    None,
-    /// The key as a query parameter.
-    ApiKeyQuery,
-    /// The key as a header.
-    ApiKeyHeader,
-    /// `Authorization: Bearer`.
-    Bearer,
-    /// `Authorization: Basic`.
-    Basic,
-}
-
-/// Field mappings, each from a source (a name, a dotted path or a JSONPath that begins with `$`) to
-/// a target name. A JSONPath that can name several values gives an array of them; a source that is
-/// not there leaves its target out.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Mapping {
-    /// Input field → request parameter. Left out, every input field that no template of the call
-    /// reads is a parameter of its name; with a `body` of its own, none is.
-    ///
-    /// Parameters are the body of POST, PUT and PATCH, unless `body` is given, and the query else.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub input_to_params: BTreeMap<String, String>,
-    /// Answer field → output field. Left out, the answer is the output.
-    ///
-    /// Written the other way round, output field → answer field, it is understood too: where the
-    /// value begins with `$` and the key does not, or where the key is a property of the output
-    /// schema and the value is none.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub response_to_output: BTreeMap<String, String>,
-}
-
-impl Mapping {
-    fn is_empty(&self) -> bool {
-        self.input_to_params.is_empty() && self.response_to_output.is_empty()
-    }
 }
 
 /// How a run is bounded and repeated.

@@ -19,15 +19,19 @@ mod command;
 mod definition;
 mod error;
 mod event;
+mod rest;
 #[cfg(test)]
 mod tests;
 
 pub use aggregate::Tool;
 pub use command::{Command, Details, DetailsPatch};
 pub use definition::{
-    AuthMethod, ConnectorConfig, CredentialsRef, Definition, ExternalConfig, HttpMethod, Kind,
-    Mapping, NativeConfig, Policy, PolicyOverrides, RestApi, RestAuth, RestConfig, ToolConfig,
-    depth,
+    ConnectorConfig, CredentialsRef, Definition, ExternalConfig, Kind, NativeConfig, Policy,
+    PolicyOverrides, ToolConfig, depth,
 };
 pub use error::Error;
 pub use event::{Event, NAME_SCOPE};
+pub use rest::{
+    AuthMethod, BodyType, ClientAuth, HttpMethod, Mapping, PageBy, PageIn, Pagination,
+    ResponseFormat, RestApi, RestAuth, RestConfig,
+};

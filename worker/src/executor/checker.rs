@@ -32,8 +32,7 @@ impl DefinitionChecker for Executor {
             }
             ToolConfig::External(external) => found.extend(external::check(external)),
             ToolConfig::Rest(rest) => {
-                let output_schema = definition.output_schema.as_ref();
-                found.extend(rest::check(&self.templates, rest, output_schema));
+                found.extend(rest::check(&self.templates, rest, definition));
             }
             ToolConfig::Connector(connector) => {
                 if let Err(violation) = self.connectors.check_kind(&connector.connector) {

@@ -10,6 +10,7 @@ pub(crate) mod egress;
 pub(crate) mod error;
 mod external;
 mod fetch;
+pub(crate) mod format;
 pub(crate) mod http;
 pub(crate) mod journal;
 mod jsonpath;
@@ -40,7 +41,7 @@ use self::{
     egress::Egress,
     http::{Effects, Wire},
     rehearsal::Rehearsal,
-    rest::Templates,
+    rest::{Templates, Tokens},
     secrets::SecretSource,
 };
 pub use self::{
@@ -48,6 +49,7 @@ pub use self::{
     error::{CallError, DETAILS_BYTES, Error},
     fetch::Fetcher,
     journal::{Announced, Journal, Level},
+    rest::map_output,
     secrets::{EnvLookup, NoSecrets, SecretStore, SecretValue, StoreError},
 };
 
@@ -120,6 +122,7 @@ pub struct Executor {
     natives: native::Registry,
     egress: Egress,
     templates: Templates,
+    tokens: Tokens,
     secrets: SecretSource,
     connectors: connector::Engine,
     schemas: schema::Cache,
@@ -144,6 +147,7 @@ impl Executor {
             natives,
             egress: Egress::try_new(options.egress)?,
             templates: Templates::new(),
+            tokens: Tokens::new(),
             secrets: SecretSource {
                 store: options.secrets,
                 listed: options.env_secrets.into(),
@@ -274,8 +278,11 @@ impl Executor {
                 let around = rest::Surroundings {
                     wire,
                     templates: &self.templates,
+                    tokens: &self.tokens,
                     secrets: &self.secrets,
                     workspace: call.workspace,
+                    tool: call.tool,
+                    version: call.version,
                 };
                 rest::call(around, rest, call.definition, call.input).await
             }

@@ -45,7 +45,6 @@ pub(crate) struct Answer {
     /// What was read: all of a successful answer, the beginning of another.
     pub(crate) body: Bytes,
     /// What gave the answer, after redirects.
-    #[allow(dead_code, reason = "for connectors")]
     pub(crate) url: Url,
     /// Whether the request may be repeated.
     pub(crate) repeatable: bool,
@@ -143,7 +142,12 @@ impl Answer {
 
     /// The body as text, by the charset that the answer names; UTF-8 where it names none.
     pub(crate) fn text(&self) -> String {
-        let label = self.parameter("charset").unwrap_or_default();
+        self.text_or(None)
+    }
+
+    /// The body as text, by the charset that the answer names, or else by this one.
+    pub(in crate::executor) fn text_or(&self, charset: Option<&str>) -> String {
+        let label = self.parameter("charset").or(charset).unwrap_or_default();
         let encoding = encoding_rs::Encoding::for_label(label.as_bytes());
         let (text, _, _) = encoding.unwrap_or(encoding_rs::UTF_8).decode(&self.body);
         text.into_owned()
@@ -246,7 +250,6 @@ impl Answer {
 
     /// Takes the other side at its word that it did not carry the call out, although its status
     /// does not say so: what a body such as `{"ok": false}` is for. The run may be repeated then.
-    #[allow(dead_code, reason = "for connectors")]
     pub(crate) fn not_carried_out(&mut self) {
         if let Some(effects) = self.counted.take() {
             effects.take_back();

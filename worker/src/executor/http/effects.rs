@@ -26,7 +26,6 @@ impl Effects {
     }
 
     /// The other side says that it did nothing.
-    #[allow(dead_code, reason = "for connectors")]
     pub(super) fn take_back(&self) {
         self.done.fetch_sub(1, Ordering::AcqRel);
     }

@@ -30,7 +30,7 @@ pub(crate) use self::{
 };
 use self::{answer::Download, receipt::InFlight};
 pub(super) use self::{
-    answer::{Read, read},
+    answer::{ANSWER_BYTES, PARSE_INLINE_BYTES, Read, read},
     send::{Departure, Request, follow},
 };
 use super::{

@@ -25,7 +25,6 @@ impl Step {
         }
     }
 
-    #[allow(dead_code, reason = "for connectors")]
     pub(super) fn named(job: JobId, name: &str) -> Self {
         Self(format!("{job}/{name}"))
     }
@@ -85,8 +84,21 @@ impl Outgoing {
         self
     }
 
+    /// The same request as another call of the run.
+    #[must_use]
+    pub(crate) fn with_step(mut self, step: Step) -> Self {
+        let former = std::mem::replace(&mut self.step, step);
+        if let Ok(key) = HeaderValue::from_str(self.step.key()) {
+            for value in self.headers.values_mut() {
+                if value.as_bytes() == former.key().as_bytes() {
+                    *value = key.clone();
+                }
+            }
+        }
+        self
+    }
+
     /// The same request, of which it is known that repeating it changes nothing.
-    #[allow(dead_code, reason = "for connectors")]
     #[must_use]
     pub(crate) fn safe_to_repeat(mut self) -> Self {
         self.repeatable = true;

@@ -1,12 +1,14 @@
 //! From input fields to request parameters, and from the answer to output fields.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 use toolroom_domain::Violation;
 
 use crate::executor::jsonpath::{self, Path};
 
 /// Characters in a name or dotted path.
-const PATH_CHARS: usize = 500;
+pub(super) const PATH_CHARS: usize = 500;
 
 /// Where a value is taken from.
 #[derive(Debug)]
@@ -40,7 +42,7 @@ impl Source {
 
 /// Follows a dotted path; the longest name that fits goes first, since services call fields
 /// `05. price`. Numbers step into arrays.
-fn dotted<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
+pub(super) fn dotted<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
     let step = |name: &str| match value {
         Value::Object(fields) => fields.get(name),
         Value::Array(items) => items.get(name.parse::<usize>().ok()?),
@@ -51,6 +53,63 @@ fn dotted<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
     }
     path.rmatch_indices('.')
         .find_map(|(dot, _)| dotted(step(&path[..dot])?, &path[dot + 1..]))
+}
+
+/// The JSON Pointer (RFC 6901) of what a dotted path names.
+pub(super) fn pointer(value: &Value, path: &str) -> Option<String> {
+    let step = |name: &str| match value {
+        Value::Object(fields) => fields.get(name),
+        Value::Array(items) => items.get(name.parse::<usize>().ok()?),
+        _ => None,
+    };
+    let token = |name: &str| format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+    if step(path).is_some() {
+        return Some(token(path));
+    }
+    path.rmatch_indices('.').find_map(|(dot, _)| {
+        let rest = pointer(step(&path[..dot])?, &path[dot + 1..])?;
+        Some(token(&path[..dot]) + &rest)
+    })
+}
+
+/// Maps an output as an action's `outputMapping` says: each entry from a source (a name, a dotted
+/// path, or a JSONPath that begins with `$`) to a target. Written the other way round, target →
+/// source, it is understood too: where the value begins with `$` and the key does not, or where the
+/// output holds what the value names and not what the key does. Without entries the output stays as
+/// it is.
+///
+/// # Errors
+/// What is wrong with an entry, by its key.
+pub fn map_output(
+    mapping: &BTreeMap<String, String>,
+    output: Value,
+) -> Result<Value, Vec<Violation>> {
+    if mapping.is_empty() {
+        return Ok(output);
+    }
+    let (mut mapped, mut found) = (Map::new(), Vec::new());
+    for (key, value) in mapping {
+        let turned = !key.starts_with('$')
+            && (value.starts_with('$')
+                || (dotted(&output, key).is_none() && dotted(&output, value).is_some()));
+        let (source, target) = if turned { (value, key) } else { (key, value) };
+        let picked = entry(source, target, key).and_then(|entry| {
+            let picked = entry.source.pick(&output);
+            picked.map_err(|problem| Violation::new(key, problem.to_string()))
+        });
+        match picked {
+            Ok(Some(picked)) => {
+                mapped.insert(target.clone(), picked);
+            }
+            Ok(None) => {}
+            Err(violation) => found.push(violation),
+        }
+    }
+    if found.is_empty() {
+        Ok(Value::Object(mapped))
+    } else {
+        Err(found)
+    }
 }
 
 /// One entry of a mapping.
@@ -163,6 +222,28 @@ mod tests {
     }
 
     #[test]
+    fn an_output_is_mapped_in_whichever_direction_fits_it() {
+        let output = json!({"id": 7, "user": {"name": "Ada"}, "tags": ["a", "b"]});
+        let mapped = |pairs: &[(&str, &str)]| {
+            let pairs = pairs
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+            map_output(&pairs.collect(), output.clone())
+        };
+        assert_eq!(mapped(&[]), Ok(output.clone()));
+        assert_eq!(mapped(&[("user.name", "who")]), Ok(json!({"who": "Ada"})));
+        assert_eq!(mapped(&[("who", "user.name")]), Ok(json!({"who": "Ada"})));
+        assert_eq!(
+            mapped(&[("all", "$.tags[*]")]),
+            Ok(json!({"all": ["a", "b"]}))
+        );
+        assert_eq!(mapped(&[("$.tags[0]", "first")]), Ok(json!({"first": "a"})));
+        assert_eq!(mapped(&[("nothing", "nowhere")]), Ok(json!({})));
+        let refused = mapped(&[("$[", "a"), ("b", "$[")]).unwrap_err();
+        assert_eq!(refused.len(), 2, "{refused:?}");
+    }
+
+    #[test]
     fn names_may_hold_dots() {
         let answer = json!({"Global Quote": {"05. price": "1.5", "05": {" price": "no"}}});
         assert_eq!(
@@ -198,7 +279,10 @@ mod tests {
             names in proptest::collection::vec("[a-c. ]{1,4}", 1..6), leaf: u8,
         ) {
             let value = names.iter().rev().fold(json!(leaf), |inner, name| json!({name.as_str(): inner}));
-            prop_assert_eq!(dotted(&value, &names.join(".")), Some(&json!(leaf)));
+            let path = names.join(".");
+            prop_assert_eq!(dotted(&value, &path), Some(&json!(leaf)));
+            let pointer = pointer(&value, &path).unwrap();
+            prop_assert_eq!(value.pointer(&pointer), Some(&json!(leaf)));
         }
 
         #[test]

@@ -1,25 +1,34 @@
 //! Tools that are a REST call described by JSON.
 
 mod auth;
+mod body;
+mod check;
+mod link;
 mod mapping;
+mod oauth;
+mod pages;
+mod placeholder;
 mod request;
 mod template;
 
+use reqwest::StatusCode;
 use serde_json::{Map, Value};
 use toolroom_domain::{
-    ErrorCategory, Violation, WorkspaceId,
+    ErrorCategory, ToolId, Violation, WorkspaceId,
     tool::{Definition, Mapping, RestConfig},
 };
-use url::Url;
 
+pub use self::mapping::map_output;
 pub(crate) use self::template::{Place, Templates, context};
 use self::{
+    auth::Credential,
     mapping::{Entry, apply, input_entry, output_entry},
-    request::build,
 };
+pub(super) use self::{check::check, oauth::Tokens};
 use super::{
     error::CallError,
-    http::{self, Wire},
+    format,
+    http::{Answer, Outgoing, Wire, exchange},
     schema::{INLINE_BYTES, serialised_bytes},
     secrets::{SecretSource, Secrets},
 };
@@ -28,9 +37,42 @@ use super::{
 pub(super) struct Surroundings<'a> {
     pub(super) wire: &'a Wire<'a>,
     pub(super) templates: &'a Templates,
+    pub(super) tokens: &'a Tokens,
     pub(super) secrets: &'a SecretSource,
     /// Whose secrets.
     pub(super) workspace: WorkspaceId,
+    pub(super) tool: ToolId,
+    pub(super) version: u32,
+}
+
+/// Sends the requests of one run, with its credentials.
+struct Sender<'a> {
+    around: &'a Surroundings<'a>,
+    credential: Credential<'a>,
+    secrets: Secrets,
+}
+
+impl Sender<'_> {
+    /// The answer to a request, if it is one of success.
+    async fn send(&mut self, outgoing: Outgoing) -> Result<Answer, CallError> {
+        let answer = self.exchange(outgoing.clone()).await?;
+        let refused = answer.status == StatusCode::UNAUTHORIZED;
+        if refused
+            && self
+                .credential
+                .renew(self.around, &mut self.secrets)
+                .await?
+        {
+            return self.exchange(outgoing).await?.successful(&self.secrets);
+        }
+        answer.successful(&self.secrets)
+    }
+
+    async fn exchange(&self, mut outgoing: Outgoing) -> Result<Answer, CallError> {
+        self.credential.put(&mut outgoing)?;
+        request::check_length(&outgoing)?;
+        exchange(self.around.wire, outgoing, &self.secrets).await
+    }
 }
 
 /// Runs one call.
@@ -40,12 +82,21 @@ pub(super) async fn call(
     definition: &Definition,
     input: &Value,
 ) -> Result<Value, CallError> {
+    let api = &config.api;
+    let outgoing = request::build(&around, config, input)?;
     let mut secrets = Secrets::of(around.workspace);
-    let built = build(&around, config, input, &mut secrets).await;
+    let credential = Credential::resolve(api.auth.as_ref(), &around, &mut secrets).await;
     // Also where nothing is sent after all: the secrets were read.
     around.wire.tell(&secrets);
-    let outgoing = built?;
-    let answer = http::call(around.wire, outgoing, &secrets).await?;
+    let mut sender = Sender {
+        around: &around,
+        credential: credential?,
+        secrets,
+    };
+    let answer = match &api.pagination {
+        Some(pagination) => pages::fetch(&mut sender, api, pagination, outgoing).await?,
+        None => format::value(sender.send(outgoing).await?, api.response_format).await?,
+    };
     let entries = outputs(&config.mapping, definition.output_schema.as_ref())
         .map_err(|found| misconfigured(&found))?;
     let output = if entries.is_empty() {
@@ -53,7 +104,7 @@ pub(super) async fn call(
     } else {
         Value::Object(map_answer(entries, answer).await?)
     };
-    Ok(secrets.masked_output(output).await)
+    Ok(sender.secrets.masked_output(output).await)
 }
 
 /// Maps an answer; a large one on a thread of its own.
@@ -72,48 +123,6 @@ async fn map_answer(entries: Vec<Entry>, answer: Value) -> Result<Map<String, Va
             .map_err(|_| failed("the mapping broke off".to_owned()))?
     };
     mapped.map_err(|problem| failed(format!("a path {problem}")))
-}
-
-/// Checks what a definition says of its call.
-pub(super) fn check(
-    templates: &Templates,
-    config: &RestConfig,
-    output_schema: Option<&Value>,
-) -> Vec<Violation> {
-    let api = &config.api;
-    let mut found = Vec::new();
-    if let Err(problems) = request::check(templates, api) {
-        found.extend(problems.into_iter().map(|v| v.under("api")));
-    }
-    if !api.base_url.contains("{{") {
-        let problem = match Url::parse(&api.base_url) {
-            Err(_) => Some("is not a URL"),
-            Ok(url) if api.path.is_some() && (url.query(), url.fragment()) != (None, None) => {
-                Some("must not hold `?` or `#` where `path` is given")
-            }
-            Ok(_) => None,
-        };
-        found.extend(problem.map(|p| Violation::new("api.base_url", p)));
-    }
-    for name in api.headers.keys() {
-        if http::header_name(name).is_none() {
-            let problem = "is not a header that a tool may set";
-            found.push(Violation::new(format!("api.headers.{name}"), problem));
-        }
-    }
-    if let Some(problem) = http::idempotency_problem(api.idempotency_header.as_deref()) {
-        found.push(Violation::new("api.idempotency_header", problem));
-    }
-    if let Some(auth) = &api.auth {
-        found.extend(auth::check(auth).into_iter().map(|v| v.under("api.auth")));
-    }
-    found.extend(inputs(&config.mapping).err().unwrap_or_default());
-    found.extend(
-        outputs(&config.mapping, output_schema)
-            .err()
-            .unwrap_or_default(),
-    );
-    found.into_iter().map(|v| v.under("rest")).collect()
 }
 
 fn inputs(mapping: &Mapping) -> Result<Vec<Entry>, Vec<Violation>> {

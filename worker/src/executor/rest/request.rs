@@ -1,36 +1,38 @@
 //! From a definition and an input to the request.
 
-use reqwest::Method;
+use reqwest::{
+    Method,
+    header::{ACCEPT, HeaderValue},
+};
 use serde_json::{Map, Value};
 use toolroom_domain::{
     Violation,
-    tool::{HttpMethod, RestApi, RestConfig},
+    tool::{HttpMethod, ResponseFormat, RestApi, RestConfig},
 };
 use url::Url;
 
 use super::{
-    Surroundings, auth, inputs,
+    Surroundings, body, inputs,
     mapping::apply,
     misconfigured,
-    template::{Place, Reads, Templates, context},
+    template::{Place, Reads, Templates, context_at},
 };
 use crate::executor::{
     error::CallError,
     http::{Outgoing, header_name, header_value},
-    secrets::Secrets,
 };
 
 /// Bytes of a URL: what common servers accept.
 const URL_BYTES: usize = 8 * 1024;
-/// Builds the request.
-pub(super) async fn build(
+
+/// Builds the request, but for its credentials.
+pub(super) fn build(
     around: &Surroundings<'_>,
     config: &RestConfig,
     input: &Value,
-    secrets: &mut Secrets,
 ) -> Result<Outgoing, CallError> {
     let (api, templates) = (&config.api, around.templates);
-    let names = context(input);
+    let names = context_at(input, around.wire.clock().now());
     let fill = |field: &str, place: Place, source: &str| {
         let filled = templates.render(place, source, &names);
         filled.map_err(|problem| CallError::invalid(format!("`rest.api.{field}` {problem}")))
@@ -43,10 +45,20 @@ pub(super) async fn build(
         .transpose()?;
     let url = join(&base, path.as_deref())?;
     let mut outgoing = Outgoing::new(method(api.method), url, around.wire.step());
+    if let Some(accepted) = api.response_format.and_then(accepted) {
+        outgoing
+            .headers
+            .insert(ACCEPT, HeaderValue::from_static(accepted));
+    }
 
     let params = parameters(around, config, input)?;
     let body = match &api.body {
-        Some(body) => Some(fill_body(templates, body, &names)?),
+        Some(body) => {
+            let filled = templates.fill(body, &names);
+            Some(filled.map_err(|problem| {
+                CallError::invalid(format!("a text of `rest.api.body` {problem}"))
+            })?)
+        }
         None => None,
     };
     let params_are_body = body.is_none() && has_body(api.method);
@@ -74,29 +86,49 @@ pub(super) async fn build(
     if let Some(name) = declared {
         outgoing = outgoing.with_idempotency_header(name);
     }
-    if let Some(auth) = &api.auth {
-        auth::apply(auth, around.secrets, secrets, &mut outgoing).await?;
-    }
-    if outgoing.url.as_str().len() > URL_BYTES {
-        let problem = format!("the request's URL is longer than {URL_BYTES} bytes");
-        return Err(CallError::invalid(problem));
-    }
+    let body = body.or(params_are_body.then_some(Value::Object(params)));
     Ok(match body {
-        Some(body) => outgoing.with_json(&body),
-        None if params_are_body => outgoing.with_json(&Value::Object(params)),
+        Some(body) => {
+            let (content_type, bytes) = body::encode(api.body_type, &body)?;
+            outgoing.with_body(content_type, bytes)
+        }
         None => outgoing,
     })
 }
 
-/// Checks the templates of a definition, and tells what they read of the input.
-pub(super) fn check(templates: &Templates, api: &RestApi) -> Result<Reads, Vec<Violation>> {
-    each_template(api, |source| templates.check(source))
+/// Checks that a request that is complete is not too long.
+pub(super) fn check_length(outgoing: &Outgoing) -> Result<(), CallError> {
+    if outgoing.url.as_str().len() > URL_BYTES {
+        let problem = format!("the request's URL is longer than {URL_BYTES} bytes");
+        return Err(CallError::invalid(problem));
+    }
+    Ok(())
 }
 
-fn each_template(
-    api: &RestApi,
-    read: impl Fn(&str) -> Result<Reads, String>,
-) -> Result<Reads, Vec<Violation>> {
+/// Sets a parameter of a query in the place of those of its name.
+pub(super) fn set_query(url: &mut Url, name: &str, value: &str) {
+    if url.query_pairs().any(|(there, _)| there == name) {
+        let others: Vec<_> = url
+            .query_pairs()
+            .filter(|(there, _)| there != name)
+            .map(|(name, value)| (name.into_owned(), value.into_owned()))
+            .collect();
+        url.query_pairs_mut().clear().extend_pairs(others);
+    }
+    url.query_pairs_mut().append_pair(name, value);
+}
+
+fn accepted(format: ResponseFormat) -> Option<&'static str> {
+    match format {
+        ResponseFormat::Json => None,
+        ResponseFormat::Xml => Some("application/xml, text/xml;q=0.9, */*;q=0.5"),
+        ResponseFormat::Csv => Some("text/csv, */*;q=0.5"),
+        ResponseFormat::Text => Some("text/plain, */*;q=0.5"),
+    }
+}
+
+/// Every template of a call with the field that it stands in.
+pub(super) fn sources(api: &RestApi) -> Vec<(String, &str)> {
     let mut sources = vec![("base_url".to_owned(), api.base_url.as_str())];
     sources.extend(api.path.as_deref().map(|path| ("path".to_owned(), path)));
     for (field, map) in [("query", &api.query), ("headers", &api.headers)] {
@@ -108,9 +140,14 @@ fn each_template(
     if let Some(body) = &api.body {
         texts("body".to_owned(), body, &mut sources);
     }
+    sources
+}
+
+/// What all templates of a call read of the input together.
+fn reads(templates: &Templates, api: &RestApi) -> Result<Reads, Vec<Violation>> {
     let (mut all, mut found) = (Reads::default(), Vec::new());
-    for (field, source) in sources {
-        match read(source) {
+    for (field, source) in sources(api) {
+        match templates.reads(source) {
             Ok(reads) => all.merge(reads),
             Err(problem) => found.push(Violation::new(field, problem)),
         }
@@ -152,35 +189,15 @@ fn parameters(
             CallError::invalid(format!("a path of `input_to_params` {problem}"))
         });
     }
-    let taken = each_template(&config.api, |source| around.templates.reads(source))
-        .map_err(|found| misconfigured(&found))?;
+    if config.api.body.is_some() {
+        return Ok(Map::new());
+    }
+    let taken = reads(around.templates, &config.api).map_err(|found| misconfigured(&found))?;
     let fields = input.as_object().into_iter().flatten();
-    let free = fields.filter(|(name, _)| config.api.body.is_none() && !taken.includes(name));
+    let free = fields.filter(|(name, _)| !taken.includes(name));
     Ok(free
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect())
-}
-
-fn fill_body(
-    templates: &Templates,
-    body: &Value,
-    names: &minijinja::Value,
-) -> Result<Value, CallError> {
-    Ok(match body {
-        Value::String(source) => templates.value(source, names).map_err(|problem| {
-            CallError::invalid(format!("a text of `rest.api.body` {problem}"))
-        })?,
-        Value::Array(items) => items
-            .iter()
-            .map(|item| fill_body(templates, item, names))
-            .collect::<Result<_, _>>()?,
-        Value::Object(fields) => fields
-            .iter()
-            .map(|(name, field)| Ok((name.clone(), fill_body(templates, field, names)?)))
-            .collect::<Result<Map<_, _>, CallError>>()?
-            .into(),
-        scalar => scalar.clone(),
-    })
 }
 
 /// The URL of both parts. Dot segments are refused, not resolved: with them a value of `..` would
@@ -232,7 +249,8 @@ fn append(
     }
 }
 
-fn has_body(method: HttpMethod) -> bool {
+/// Whether a request of this method carries a body.
+pub(super) fn has_body(method: HttpMethod) -> bool {
     match method {
         HttpMethod::Post | HttpMethod::Put | HttpMethod::Patch => true,
         HttpMethod::Get | HttpMethod::Delete | HttpMethod::Head => false,

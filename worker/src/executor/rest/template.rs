@@ -1,22 +1,31 @@
 //! Templates over a validated input: `{{ … }}` with Jinja's expressions and a few filters.
 //!
 //! Statements (`{% … %}`), macros and other templates are left out: what is left can neither loop
-//! nor grow its output without bound, and reads nothing but the input.
+//! nor grow its output without bound, and reads nothing but the input and the time.
 
 mod expression;
 
-use std::{collections::HashSet, io};
+use std::{
+    collections::{BTreeMap, HashSet},
+    io,
+};
 
+use jiff::{Timestamp, tz::TimeZone};
 use minijinja::{
     Environment, Error, ErrorKind, Output, UndefinedBehavior, Value, filters, value::Serde,
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use toolroom_domain::limits;
 
+use crate::executor::schema::serialised_bytes;
+
 /// Instructions of one template: a hundred times what an honest one takes.
 const FUEL: u64 = 20_000;
 /// Characters of one template.
 const TEMPLATE_CHARS: usize = 20_000;
+/// Bytes of a value whose texts were filled in: a small definition that names a large input often
+/// would otherwise become gigabytes.
+const FILLED_BYTES: usize = 16 * 1024 * 1024;
 /// RFC 3986's unreserved characters stand for themselves in a URL; all others are encoded, so that
 /// a value stays within its path segment, query value or host label.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
@@ -132,7 +141,7 @@ impl Templates {
         let mut out = Bounded(Vec::new());
         template
             .render_captured_to(context.clone(), &mut out)
-            .map_err(|e| words(&e))?;
+            .map_err(|e| told(&e, source, context, || template.undeclared_variables(true)))?;
         String::from_utf8(out.0).map_err(|_| "gives a text that is not UTF-8".to_owned())
     }
 
@@ -150,11 +159,55 @@ impl Templates {
             .text
             .compile_expression(expression)
             .map_err(|e| words(&e))?;
-        let value = compiled.eval(context.clone()).map_err(|e| words(&e))?;
+        let told = |e: &Error| told(e, source, context, || compiled.undeclared_variables(true));
+        let value = compiled.eval(context.clone()).map_err(|e| told(&e))?;
         if value.is_undefined() {
-            return Err(words(&Error::from(ErrorKind::UndefinedError)));
+            return Err(told(&Error::from(ErrorKind::UndefinedError)));
         }
         serde_json::to_value(&value).map_err(|_| "gives something that is not JSON".to_owned())
+    }
+
+    /// Fills all texts of a JSON value in, as [`Self::value`] does, up to [`FILLED_BYTES`] in all.
+    ///
+    /// # Errors
+    /// What is wrong, without any value.
+    pub(crate) fn fill(
+        &self,
+        value: &serde_json::Value,
+        context: &Value,
+    ) -> Result<serde_json::Value, String> {
+        self.fill_within(value, context, &mut { FILLED_BYTES })
+    }
+
+    fn fill_within(
+        &self,
+        value: &serde_json::Value,
+        context: &Value,
+        room: &mut usize,
+    ) -> Result<serde_json::Value, String> {
+        Ok(match value {
+            serde_json::Value::String(source) => {
+                let filled = self.value(source, context)?;
+                let left = room.checked_sub(serialised_bytes(&filled));
+                *room = left
+                    .ok_or_else(|| format!("makes it longer than {FILLED_BYTES} bytes in all"))?;
+                filled
+            }
+            serde_json::Value::Array(items) => {
+                let filled = items
+                    .iter()
+                    .map(|item| self.fill_within(item, context, room));
+                filled.collect::<Result<_, _>>()?
+            }
+            serde_json::Value::Object(fields) => {
+                let mut filled = serde_json::Map::with_capacity(fields.len());
+                for (name, field) in fields {
+                    filled.insert(name.clone(), self.fill_within(field, context, room)?);
+                }
+                filled.into()
+            }
+            scalar => scalar.clone(),
+        })
     }
 }
 
@@ -176,14 +229,33 @@ impl Reads {
     }
 }
 
-/// What templates see: each field of the input by its name, and the whole as `input`.
+/// What templates see of an input: each field by its name, and the whole as `input`.
+fn names(input: &serde_json::Value) -> BTreeMap<String, Value> {
+    let whole = Value::from(Serde(input));
+    let fields = input.as_object().into_iter().flatten();
+    // Looked up in the whole, which shares them; converted anew, a large input would cost twice.
+    let fields = fields.map(|(name, _)| (name.clone(), whole.get_attr(name).unwrap_or_default()));
+    let mut names: BTreeMap<_, _> = fields.collect();
+    names.insert("input".to_owned(), whole);
+    names
+}
+
+/// What templates see where no time is known.
 pub(crate) fn context(input: &serde_json::Value) -> Value {
-    let mut names = serde_json::Map::new();
-    if let serde_json::Value::Object(fields) = input {
-        names.extend(fields.clone());
-    }
-    names.insert("input".to_owned(), input.clone());
-    Value::from(Serde(&names))
+    Value::from(names(input))
+}
+
+/// What templates see beside the input: the time, in UTC. The input has no say in it.
+pub(crate) fn context_at(input: &serde_json::Value, now: Timestamp) -> Value {
+    let now = now.to_zoned(TimeZone::UTC);
+    let time = [
+        ("DATE", now.strftime("%Y-%m-%d").to_string()),
+        ("TIME", now.strftime("%H:%M:%S").to_string()),
+        ("NOW", now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+    ];
+    let mut names = names(input);
+    names.extend(time.map(|(name, value)| (name.to_owned(), Value::from(value))));
+    Value::from(names)
 }
 
 fn environment() -> Environment<'static> {
@@ -289,6 +361,44 @@ impl io::Write for Bounded {
     }
 }
 
+/// What is wrong, with the name that is not there where that can be told from the template.
+fn told(
+    error: &Error,
+    source: &str,
+    context: &Value,
+    names: impl FnOnce() -> HashSet<String>,
+) -> String {
+    if error.kind() != ErrorKind::UndefinedError {
+        return words(error);
+    }
+    let is_there = |name: &str| {
+        let mut at = context.clone();
+        name.split('.').all(|part| {
+            at = at.get_attr(part).unwrap_or_default();
+            !at.is_undefined()
+        })
+    };
+    let has_default = |name: &str| {
+        let mut uses = source.match_indices(name);
+        uses.all(|(i, _)| {
+            let after = source[i + name.len()..].trim_start();
+            after
+                .strip_prefix('|')
+                .is_some_and(|filter| filter.trim_start().starts_with("default"))
+        })
+    };
+    let names = names();
+    let missing = names
+        .iter()
+        .filter(|name| !is_there(name) && !has_default(name));
+    match missing.min() {
+        Some(name) => {
+            format!("names `{name}`, which is not there; give it a value with the filter `default`")
+        }
+        None => words(error),
+    }
+}
+
 /// The engine's own messages may hold values; its kinds of error do not.
 fn words(error: &Error) -> String {
     match error.kind() {
@@ -311,144 +421,4 @@ fn words(error: &Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    use super::*;
-
-    fn render(place: Place, source: &str, input: serde_json::Value) -> Result<String, String> {
-        Templates::new().render(place, source, &context(&input))
-    }
-
-    #[test]
-    fn values_come_from_the_input_by_either_name() {
-        let input = json!({"city": "Rome", "n": 3, "on": true, "tags": ["a", "b"], "none": null});
-        let text = "{{ input.city }} {{ city|lower }} {{ n + 1 }} {{ on }} {{ tags|join(',') }} {{ tags }}{{ none }}";
-        assert_eq!(
-            render(Place::Text, text, input),
-            Ok("Rome rome 4 true a,b [\"a\",\"b\"]".to_owned())
-        );
-    }
-
-    #[test]
-    fn what_is_missing_is_an_error_unless_it_has_a_default() {
-        assert!(render(Place::Text, "{{ input.x }}", json!({})).is_err());
-        assert!(render(Place::Text, "{{ x }}", json!({})).is_err());
-        assert_eq!(
-            render(Place::Text, "{{ input.x|default('y') }}", json!({})),
-            Ok("y".to_owned())
-        );
-    }
-
-    #[test]
-    fn a_value_stays_within_its_place_in_a_url() {
-        let url = "https://a.test/{{ input.id }}/x";
-        assert_eq!(
-            render(Place::Url, url, json!({"id": "../b?c#d @é%2f"})),
-            Ok("https://a.test/..%2Fb%3Fc%23d%20%40%C3%A9%252f/x".to_owned())
-        );
-        assert!(render(Place::Url, url, json!({"id": ""})).is_err());
-        assert!(render(Place::Url, url, json!({"id": null})).is_err());
-    }
-
-    #[test]
-    fn a_sole_expression_keeps_its_type() {
-        let (templates, input) = (
-            Templates::new(),
-            context(&json!({"n": 1.5, "l": [1, {"a": null}]})),
-        );
-        assert_eq!(templates.value("{{ input.n }}", &input), Ok(json!(1.5)));
-        assert_eq!(
-            templates.value(" {{ l }} ", &input),
-            Ok(json!([1, {"a": null}]))
-        );
-        assert_eq!(
-            templates.value("{{ n }}{{ n }}", &input),
-            Ok(json!("1.51.5"))
-        );
-        assert_eq!(templates.value("plain", &input), Ok(json!("plain")));
-        assert!(templates.value("{{ input.x }}", &input).is_err());
-    }
-
-    #[test]
-    fn nothing_but_the_input_can_be_read_and_nothing_grows_without_bound() {
-        let long = json!({"a": "x".repeat(9_000_000), "l": vec![""; 100_000]});
-        for source in [
-            "{% include '/etc/passwd' %}",
-            "{% set a = 1 %}",
-            "{{ range(1000000) }}",
-            "{{ env('PATH') }}",
-            "{{ input.__class__ }}",
-            "{{ a ~ a }}",
-            "{{ l|join(a) }}",
-            "{{ a * 1000000000000 }}",
-            "{{ 'a' * 20000000 }}",
-            "{{ 10 ** 10 ** 10 }}",
-            "{{",
-            "{{ a|nofilter }}",
-        ] {
-            assert!(
-                render(Place::Text, source, long.clone()).is_err(),
-                "{source}"
-            );
-        }
-        assert!(
-            Templates::new()
-                .reads(&format!("{{{{ {}1 }}}}", "(".repeat(5_000)))
-                .is_err()
-        );
-    }
-
-    #[test]
-    fn it_is_known_what_a_template_reads() {
-        let reads = |source: &str| Templates::new().reads(source).unwrap();
-        let of = |fields: &[&str]| fields.iter().map(|f| (*f).to_owned()).collect();
-        assert_eq!(reads("{{ input.a.b }} {{ c }}").fields, of(&["a", "c"]));
-        assert!(reads("{{ input|tojson }}").includes("anything"));
-        assert!(!reads("{{ input.a }}").includes("b"));
-    }
-
-    #[test]
-    fn each_filter_that_is_named_is_there_and_no_other() {
-        let templates = Templates::new();
-        for filter in FILTERS.split(", ") {
-            assert!(
-                templates.check(&format!("{{{{ 1|{filter} }}}}")).is_ok(),
-                "{filter}"
-            );
-        }
-        for unknown in [
-            "{{ input.a|replace('a', 'b') }}",
-            "{{ range(9) }}",
-            "{{ 1 is odd }}",
-        ] {
-            assert!(templates.check(unknown).is_err(), "{unknown}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_a_template_or_an_error(source in "[{}%# a-c.|'\"()\\[\\]+*~0-9-]{0,40}") {
-            let (templates, input) = (Templates::new(), context(&json!({"a": "b", "b": [1]})));
-            let _ = templates.check(&source);
-            let _ = templates.value(&source, &input);
-            let _ = templates.render(Place::Url, &source, &input);
-        }
-
-        #[test]
-        fn an_encoded_value_never_leaves_its_segment(value in "\\PC{1,20}") {
-            let text = render(Place::Url, "{{ input.v }}", json!({"v": value})).unwrap();
-            prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~%".contains(&b)));
-        }
-
-        #[test]
-        fn an_error_never_holds_the_value(value in "[A-Z]{12,20}") {
-            for source in ["{{ v|int }}", "{{ v - 1 }}", "{{ v.x }}", "{{ v() }}", "{{ v[v] }}", "{{ v|first|float }}"] {
-                if let Err(problem) = render(Place::Text, source, json!({"v": value})) {
-                    prop_assert!(!problem.contains(&value), "{}", problem);
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -90,6 +90,10 @@ fn authentication_must_be_complete() {
             vec!["username"],
         ),
         (json!({"method": "none"}), vec![]),
+        (
+            json!({"method": "oauth2_client_credentials", "token_url": "ftp://a"}),
+            vec!["secret_ref", "token_url", "client_id"],
+        ),
     ] {
         let found = paths_of(
             json!({"base_url": "https://a.test", "auth": auth}),
@@ -101,6 +105,81 @@ fn authentication_must_be_complete() {
             .collect();
         assert_eq!(found, expected);
     }
+}
+
+#[test]
+fn what_looks_like_a_template_and_is_none_is_refused_with_a_hint() {
+    let check = |api: Value| {
+        let mut tool = rest(api, json!({}));
+        tool.input_schema = json!({"type": "object", "properties": {"id": {}, "q": {}}});
+        executor().check(&tool).err().unwrap_or_default()
+    };
+    let found = check(json!({
+        "base_url": "https://{region}.a.test",
+        "path": "/users/{id}",
+        "query": {"q": "{q}", "filter": "{other}", "key": "${API_KEY}"},
+        "headers": {"X-A": "Bearer ${API_KEY}", "X-B": "{\"a\": 1}"},
+        "body": ["{q}", "{a}"],
+    }));
+    let told: Vec<_> = found
+        .iter()
+        .map(|v| (v.path.as_str(), v.message.as_str()))
+        .collect();
+    let secret = "holds `${API_KEY}`; a secret goes into `auth`, as its `secret_ref`";
+    assert_eq!(
+        told,
+        [
+            (
+                "rest.api.base_url",
+                "holds `{region}`, which is no template; write `{{ region }}`"
+            ),
+            (
+                "rest.api.path",
+                "holds `{id}`, which is no template; write `{{ id }}`"
+            ),
+            ("rest.api.query.key", secret),
+            (
+                "rest.api.query.q",
+                "holds `{q}`, which is no template; write `{{ q }}`"
+            ),
+            ("rest.api.headers.X-A", secret),
+            (
+                "rest.api.body.0",
+                "holds `{q}`, which is no template; write `{{ q }}`"
+            ),
+        ]
+    );
+}
+
+#[test]
+fn bodies_and_pages_must_be_complete() {
+    let places = |mut api: Value| {
+        api["base_url"] = json!("https://a.test");
+        paths_of(api, json!({}))
+    };
+    assert_eq!(
+        places(json!({"body_type": "text", "body": {}})),
+        ["rest.api.body"]
+    );
+    assert_eq!(places(json!({"body_type": "form"})), ["rest.api.body"]);
+    assert_eq!(
+        places(json!({"body_type": "form", "method": "POST"})),
+        Vec::<String>::new()
+    );
+    let pages = |pagination: Value| places(json!({ "pagination": pagination }));
+    assert_eq!(pages(json!({"type": "link"})), Vec::<String>::new());
+    assert_eq!(
+        pages(json!({"type": "cursor", "items": "$.a", "max_pages": 0, "step": 0, "in": "body"})),
+        [
+            "rest.api.pagination.items",
+            "rest.api.pagination.next",
+            "rest.api.pagination.param",
+            "rest.api.pagination.start",
+            "rest.api.pagination.step",
+            "rest.api.pagination.in",
+            "rest.api.pagination.max_pages",
+        ]
+    );
 }
 
 #[test]
@@ -178,5 +257,23 @@ proptest! {
             "response_to_output": {key.as_str(): value.as_str()},
         });
         let _ = executor().check(&rest(api, mapping));
+    }
+}
+
+#[test]
+fn each_definition_of_the_guide_can_be_registered() {
+    let guide = include_str!("../../../../docs/rest-tools.md");
+    let examples: Vec<_> = guide.split("```json\n").skip(1).collect();
+    assert_eq!(examples.len(), 3);
+    for example in examples {
+        let text = example.split("```").next().unwrap();
+        let written: Value = serde_json::from_str(text).unwrap();
+        let mut tool = rest(
+            written["api"].clone(),
+            written.get("mapping").cloned().unwrap_or_else(|| json!({})),
+        );
+        tool.input_schema = written["input_schema"].clone();
+        tool.output_schema = written.get("output_schema").cloned();
+        assert_eq!(executor().check(&tool), Ok(()), "{text}");
     }
 }

@@ -2,9 +2,13 @@
 
 mod checker;
 mod external;
+mod forms;
 mod hostile;
 mod native;
+mod oauth;
+mod pages;
 mod receipts;
 mod rehearsal;
 mod rest;
 pub(crate) mod support;
+mod upstreams;

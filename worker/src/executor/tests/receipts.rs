@@ -263,8 +263,8 @@ async fn a_refusal_is_repeated_only_where_that_doubles_nothing() {
 
 #[tokio::test]
 async fn garbage_from_a_call_that_was_carried_out_does_not_double_it() {
-    for body in ["{", "", "<html>"] {
-        let kind = if body.is_empty() {
+    for body in ["{", "<html>"] {
+        let kind = if body.starts_with('<') {
             "text/html"
         } else {
             "application/json"

@@ -80,6 +80,25 @@ pub(crate) fn options(allow: &[&str]) -> Options {
     }
 }
 
+/// A clock that a story sets.
+pub(super) struct Hands(pub(super) Mutex<Timestamp>);
+
+impl Hands {
+    pub(super) fn at_noon() -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Noon.now())))
+    }
+
+    pub(super) fn advance(&self, seconds: i64) {
+        *self.0.lock().unwrap() += jiff::SignedDuration::from_secs(seconds);
+    }
+}
+
+impl Clock for Hands {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap()
+    }
+}
+
 /// An executor that may reach the loopback address.
 pub(crate) fn executor() -> Executor {
     Executor::try_new(options(&["127.0.0.0/8"])).unwrap()
@@ -225,6 +244,25 @@ impl Server {
     where
         H: Fn(TcpStream) -> BoxFuture<'static, io::Result<()>> + Send + Sync + 'static,
     {
+        Self::serve(address, move |_, stream| handler(stream)).await
+    }
+
+    /// Answers each request with what `reply` makes of it, head and body.
+    pub(super) async fn replying<R>(reply: R) -> Self
+    where
+        R: Fn(&str) -> String + Send + Sync + 'static,
+    {
+        Self::serve("127.0.0.1:0", move |request, mut stream| {
+            let answer = reply(&request);
+            Box::pin(async move { stream.write_all(answer.as_bytes()).await })
+        })
+        .await
+    }
+
+    async fn serve<H>(address: &str, handler: H) -> Self
+    where
+        H: Fn(String, TcpStream) -> BoxFuture<'static, io::Result<()>> + Send + Sync + 'static,
+    {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -234,9 +272,9 @@ impl Server {
             let mut serving = JoinSet::new();
             while let Ok((mut stream, _)) = listener.accept().await {
                 if let Ok(request) = read_request(&mut stream).await {
-                    noted.lock().unwrap().push(request);
+                    noted.lock().unwrap().push(request.clone());
                     // The caller may hang up whenever it has enough.
-                    serving.spawn(handler(stream));
+                    serving.spawn(handler(request, stream));
                 }
             }
         });
