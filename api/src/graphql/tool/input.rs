@@ -20,8 +20,8 @@ use crate::{
 pub struct ToolPolicyInput {
     /// The longest that one attempt may take.
     timeout_ms: MaybeUndefined<i32>,
-    /// How often a run is attempted in all. Kept, and not yet followed: a call that fails is not
-    /// repeated, and a run whose node died is taken up once more, whatever stands here.
+    /// How often a run is attempted in all. Only what may succeed later is repeated, and never a call
+    /// of which nobody knows whether it arrived.
     max_attempts: MaybeUndefined<i32>,
     /// The pause before the second attempt.
     initial_delay_ms: MaybeUndefined<i32>,

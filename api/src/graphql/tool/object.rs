@@ -111,8 +111,8 @@ pub enum CircuitState {
 pub struct ToolPolicy {
     /// The longest that one attempt may take.
     timeout_ms: i32,
-    /// How often a run is attempted in all. Kept, and not yet followed: a call that fails is not
-    /// repeated, and a run whose node died is taken up once more, whatever stands here.
+    /// How often a run is attempted in all. Only what may succeed later is repeated, and never a call
+    /// of which nobody knows whether it arrived.
     max_attempts: i32,
     /// The pause before the second attempt.
     initial_delay_ms: i32,
