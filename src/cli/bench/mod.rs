@@ -190,7 +190,7 @@ mod tests {
                 Benchmark::Http(_) => "http",
                 Benchmark::Calls(_) => "calls",
                 Benchmark::Jobs(_) => "jobs",
-                    Benchmark::Auth(_) => "auth",
+                Benchmark::Auth(_) => "auth",
                 Benchmark::ReadModels(_) => "read-models",
                 Benchmark::All => unreachable!("not one of its own parts"),
             };
