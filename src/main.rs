@@ -19,6 +19,10 @@ use crate::{cli::Cli, config::Config};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Stack of a thread. Deeply nested futures of an unoptimised build take more than the usual 2 MiB;
+/// what is not used is only reserved.
+const STACK_BYTES: usize = 16 * 1024 * 1024;
+
 fn main() -> ExitCode {
     match start() {
         Ok(code) => code,
@@ -35,6 +39,7 @@ fn start() -> anyhow::Result<ExitCode> {
     let (config, shown) = Config::load(cli.sources()?)?;
     telemetry::init(&config.log)?;
     tokio::runtime::Builder::new_multi_thread()
+        .thread_stack_size(STACK_BYTES)
         .enable_all()
         .build()
         .context("the runtime cannot be started")?

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Answering, App, Socket, native};
+use crate::support::{Answering, App, Socket, native, people::seconds};
 
 const LOGS: &str = "query($id: ID!, $first: Int, $after: String) {
     jobLogs(jobId: $id, first: $first, after: $after) {
@@ -113,7 +113,10 @@ async fn a_job_is_answered_from_the_record_of_another_without_a_call() {
     assert_eq!(again["status"], "FAILED");
     assert_eq!(again["error"]["code"], failed["error"]["code"]);
     assert_eq!(again["error"]["message"], failed["error"]["message"]);
-    let waits = "mutation { submitJob(toolName: \"calc\", input: {}, runAt: \"2999-01-01T00:00:00Z\") { id } }";
-    let waits = app.data(waits, json!({})).await["submitJob"]["id"].clone();
+    let waits =
+        "mutation($at: DateTime!) { submitJob(toolName: \"calc\", input: {}, runAt: $at) { id } }";
+    let tomorrow = jiff::Timestamp::from_second(seconds(86_400)).unwrap();
+    let waits = app.data(waits, json!({"at": tomorrow.to_string()})).await;
+    let waits = waits["submitJob"]["id"].clone();
     assert_eq!(app.refusal(rerun, json!({"id": waits})).await, "CONFLICT");
 }

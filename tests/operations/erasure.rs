@@ -1,9 +1,11 @@
 //! A workspace is erased: beside a running server and without one, killed in the middle, for good.
 
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
-use toolroom_domain::WorkspaceId;
+use toolroom_domain::{Clock as _, WorkspaceId};
+use toolroom_eventlog::SystemClock;
 
 use crate::{
     api::Api,
@@ -262,7 +264,8 @@ async fn jobs_that_run_and_wait_end_with_the_workspace() {
         submitJob(toolName: $t, input: $i, runAt: $at) { id } }";
     let running = json!({ "i": { "text": MARKER }, "t": "hangs" });
     let running = within.data(submit, running).await["submitJob"]["id"].take();
-    let waiting = json!({ "i": { "text": MARKER }, "t": "echo", "at": "2100-01-01T00:00:00Z" });
+    let tomorrow = SystemClock.now() + SignedDuration::from_hours(24);
+    let waiting = json!({ "i": { "text": MARKER }, "t": "echo", "at": tomorrow.to_string() });
     let waiting = within.data(submit, waiting).await["submitJob"]["id"].take();
     let (mut called, _) = tokio::time::timeout(PATIENCE, listener.accept())
         .await

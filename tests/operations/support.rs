@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
@@ -14,12 +14,12 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 use toolroom_domain::{
-    Actor, JobId, ToolId, WorkspaceId,
+    Actor, Clock as _, JobId, ToolId, WorkspaceId,
     job::{self, Request, ToolRef, seal_context},
     tool::{self, Definition, Details, Kind, NativeConfig, ToolConfig},
 };
 use toolroom_eventlog::{
-    CommandContext, CommandError, Database, EventLog,
+    CommandContext, CommandError, Database, EventLog, SystemClock,
     command::Target,
     embedded, ids,
     log::{Options, Tasks},
@@ -300,10 +300,11 @@ impl Log {
         Ok(id)
     }
 
-    /// Requests a job with a sealed input: one event. It is never due.
+    /// Requests a job with a sealed input: one event. It is not due for long.
     pub async fn request(&self, tool: ToolId, input: serde_json::Value) -> JobId {
         let id = JobId::from_uuid(ids::new_uuid());
         let workspace = WorkspaceId::DEFAULT;
+        let now = SystemClock.now();
         let sealed = self
             .log
             .vault
@@ -323,10 +324,10 @@ impl Log {
             input: sealed,
             is_test: false,
             priority: 0,
-            run_at: Some("2100-01-01T00:00:00Z".parse().unwrap()),
+            run_at: Some(now + SignedDuration::from_hours(300 * 24)),
             rerun_of: None,
             recorded: false,
-            at: Timestamp::UNIX_EPOCH,
+            at: now,
         }));
         let target = Target::<job::Job>::New(id.to_string());
         self.log

@@ -231,7 +231,7 @@ pub async fn submit(
         return settled(state, ctx, first).await;
     }
     let accepted = accept_submission(state, ctx, &submission).await?;
-    let job = hand_in(state, ctx, submission, accepted, command).await?;
+    let job = Box::pin(hand_in(state, ctx, submission, accepted, command)).await?;
     after_command(state, ctx, job.written(), JOBS).await?;
     Ok(job)
 }
@@ -247,7 +247,7 @@ async fn hand_in(
 ) -> Result<JobView, ApiError> {
     if submission.run_at.is_some_and(|at| at > state.clock.now()) {
         let asked = Asked::of(submission, &accepted);
-        let executed = request(state, ctx, asked, command).await?;
+        let executed = Box::pin(request(state, ctx, asked, command)).await?;
         return of_new(&executed);
     }
     let tool = accepted.tool_ref();
@@ -275,7 +275,7 @@ async fn hand_in(
                 rerun_of: None,
                 recorded: false,
             };
-            of_new(&request(state, ctx, asked, command).await?)
+            of_new(&Box::pin(request(state, ctx, asked, command)).await?)
         }
     }
 }

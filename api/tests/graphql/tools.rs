@@ -61,9 +61,9 @@ async fn absent_is_unchanged_and_null_is_cleared() {
     assert_eq!(
         first["updateTool"],
         json!({ "name": "echo", "title": "Echo", "version": 2, "tags": ["a"], "isActive": true,
-                "policy": { "timeoutMs": 500, "maxAttempts": 1 } })
+                "policy": { "timeoutMs": 500, "maxAttempts": 3 } })
     );
-    let change = json!({ "title": null, "policy": { "maxAttempts": 3 } });
+    let change = json!({ "title": null, "policy": { "maxAttempts": 5 } });
     let second = app
         .ask(UPDATE, json!({ "id": tool["id"], "input": change }))
         .await;
@@ -71,7 +71,7 @@ async fn absent_is_unchanged_and_null_is_cleared() {
     assert_eq!(second["updateTool"]["tags"], json!(["a"]));
     assert_eq!(
         second["updateTool"]["policy"],
-        json!({ "timeoutMs": 500, "maxAttempts": 3 })
+        json!({ "timeoutMs": 500, "maxAttempts": 5 })
     );
     let refused = app
         .refusal(
@@ -95,7 +95,7 @@ async fn absent_is_unchanged_and_null_is_cleared() {
 async fn a_repeated_command_changes_nothing_and_another_under_its_id_is_refused() {
     let app = App::start().await;
     let register = "mutation ($name: String!) {
-        registerTool(commandId: \"once\", input: { name: $name, description: \"\",
+        registerTool(commandId: \"once\", input: { name: $name, description: \"x\",
             native: { functionPath: \"echo\" } }) { id number }
     }";
     let first = app.ask(register, json!({ "name": "one" })).await;

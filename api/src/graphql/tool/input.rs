@@ -53,6 +53,9 @@ pub struct ExternalToolInput {
     input_schema: Value,
     /// JSON Schema of the output, if promised.
     output_schema: Option<Value>,
+    /// The header in which the endpoint takes an idempotency key, such as `Idempotency-Key`. Given, a
+    /// call of which nobody knows whether it arrived is repeated; else it is not.
+    idempotency_header: Option<String>,
 }
 
 /// A tool of a service that a connector describes.
@@ -246,6 +249,7 @@ impl From<ExternalToolInput> for Behaviour {
             endpoint_url: input.endpoint_url,
             input_schema: input.input_schema,
             output_schema: input.output_schema,
+            idempotency_header: input.idempotency_header,
         }
     }
 }

@@ -55,8 +55,8 @@ pub(super) fn upgrade<E: Executor>(
     let counted = shell.sockets.token();
     upgrade
         .protocols([PROTOCOL])
-        .max_message_size(shell.options.usual_body_bytes)
-        .max_frame_size(shell.options.usual_body_bytes)
+        .max_message_size(message_bytes(&shell))
+        .max_frame_size(message_bytes(&shell))
         .on_upgrade(async move |mut socket| {
             let _held = (counted, place);
             if socket.protocol().is_none() {
@@ -190,13 +190,20 @@ async fn converse<E: Executor>(
     }
 }
 
+/// Bytes of one message. A value beyond what is usual comes by a request of its own: room for it is
+/// given out there.
+fn message_bytes(shell: &Shell) -> usize {
+    let options = &shell.options;
+    options.usual_body_bytes.min(options.max_body_bytes)
+}
+
 /// How a conversation ends in which the client sent what is no message, or one that is too large;
 /// the codes are those of RFC 6455.
 fn unreadable(error: axum::Error, shell: &Shell) -> End {
     let error = error.into_inner();
     match error.downcast_ref::<tungstenite::Error>() {
         Some(tungstenite::Error::Capacity(_)) => {
-            let limit = shell.options.max_body_bytes;
+            let limit = message_bytes(shell);
             let why = format!("A message must have at most {limit} bytes");
             End::Unreadable(Closing(1009, why))
         }

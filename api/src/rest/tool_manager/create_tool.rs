@@ -57,6 +57,7 @@ fn read(mut fields: Fields) -> Result<NewTool, Problem> {
                     .parameters_schema
                     .unwrap_or_else(|| json!({"type": "object"})),
                 output_schema: None,
+                idempotency_header: None,
             })
     };
     let violations = fields.finish();

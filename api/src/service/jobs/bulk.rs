@@ -104,5 +104,5 @@ async fn submit_one(
     if let Some(first) = state.log.bus.recall::<Job>(&command).await? {
         return settled(state, ctx, first).await;
     }
-    hand_in(state, ctx, submission, accepted, command).await
+    Box::pin(hand_in(state, ctx, submission, accepted, command)).await
 }

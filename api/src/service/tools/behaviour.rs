@@ -34,6 +34,9 @@ pub enum Behaviour {
         input_schema: Value,
         /// JSON Schema of the output, if promised.
         output_schema: Option<Value>,
+        /// The header in which the endpoint takes an idempotency key.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        idempotency_header: Option<String>,
     },
     /// Makes the REST call that a JSON tool definition describes.
     Rest(Value),
@@ -124,10 +127,11 @@ impl Behaviour {
                 endpoint_url,
                 input_schema,
                 output_schema,
+                idempotency_header,
             } => {
                 let config = ToolConfig::External(ExternalConfig {
                     endpoint_url,
-                    idempotency_header: None,
+                    idempotency_header,
                 });
                 (config, input_schema, output_schema)
             }
@@ -224,11 +228,17 @@ pub fn config(definition: &Definition) -> Value {
             "functionPath": native.function_path,
             "inputSchema": input_schema,
         }),
-        ToolConfig::External(external) => serde_json::json!({
-            "endpointUrl": external.endpoint_url,
-            "inputSchema": input_schema,
-            "outputSchema": output_schema,
-        }),
+        ToolConfig::External(external) => {
+            let mut config = serde_json::json!({
+                "endpointUrl": external.endpoint_url,
+                "inputSchema": input_schema,
+                "outputSchema": output_schema,
+            });
+            if let Some(header) = &external.idempotency_header {
+                config["idempotencyHeader"] = header.as_str().into();
+            }
+            config
+        }
         ToolConfig::Rest(rest) => {
             let mut config = serde_json::json!({
                 "api": rest.api,
