@@ -38,6 +38,10 @@ impl Fetched {
 }
 
 impl Api {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "a client of the server, on this machine"
+    )]
     pub fn of(server: &Serving) -> Self {
         Self {
             url: server.url(),

@@ -220,8 +220,7 @@ async fn revise(
         .log
         .bus
         .load::<Tool>(ctx.workspace, &id.to_string())
-        .await
-        .map_err(CommandError::from)?;
+        .await?;
     let invalid = |found| CommandError::Refused(tool::Error::Invalid(found));
     let kept = match &change.behaviour {
         Some(Behaviour::Connector(settings)) => {

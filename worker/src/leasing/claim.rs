@@ -162,7 +162,7 @@ impl Claims {
         };
         // A batch that began or ended in the middle has not seen all that waits.
         let is_cut = !self.cursor.is_at_the_beginning() || self.began_later;
-        more |= !jobs.is_empty() || (is_cut && self.fruitless % FRUITLESS != 0);
+        more |= !jobs.is_empty() || (is_cut && !self.fruitless.is_multiple_of(FRUITLESS));
         Ok(Batch { jobs, more })
     }
 

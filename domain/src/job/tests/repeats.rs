@@ -166,7 +166,10 @@ fn what_an_attempt_did_is_told_even_when_nobody_waits_for_it_any_more() {
             .when(late(1))
             .then([recorded.clone()])
             .when(tell(1, vec![call.clone()]));
-        assert_eq!(story.state().attempts()[0].receipts, [ended.clone()]);
+        assert_eq!(
+            story.state().attempts()[0].receipts,
+            std::slice::from_ref(&ended)
+        );
         assert!(matches!(story.refusal(), Error::AlreadyEnded { .. }));
     }
     running().when(late(2)).then_refused(Error::StaleAttempt {

@@ -83,7 +83,7 @@ async fn the_first_alternative_that_fits_the_credentials_is_sent() {
         body_of(&request),
         json!({"text": "a&b", "n": 3, "at": "2026-07-01"})
     );
-    let used = &with_token.told.secrets.lock().unwrap()[0];
+    let used = with_token.told.secrets.lock().unwrap()[0].clone();
     assert_eq!(
         (used.name.as_str(), used.version),
         ("credentials/tool/1", 3)
@@ -92,7 +92,7 @@ async fn the_first_alternative_that_fits_the_credentials_is_sent() {
     let hook = server.url("/hook/secret-path-0815");
     let with_hook = Story::new(&file, json!({"hook": hook}));
     assert_eq!(with_hook.run(input).await.unwrap(), json!({"by": "hook"}));
-    let receipts = with_hook.told.receipts.lock().unwrap();
+    let receipts = with_hook.told.receipts.lock().unwrap().clone();
     assert!(
         !receipts[0].url.contains("secret-path-0815"),
         "{receipts:?}"
