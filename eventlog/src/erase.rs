@@ -50,6 +50,7 @@ pub(crate) async fn in_tx(tx: &mut PgConnection, workspace: &str) -> Result<(), 
         "delete from numbers where workspace_id = $1",
         "delete from operational.buckets where workspace_id = $1",
         "delete from operational.quotas where workspace_id = $1",
+        "delete from operational.gates where workspace_id = $1",
     ] {
         sqlx::query(statement)
             .bind(workspace)

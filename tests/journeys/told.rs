@@ -113,8 +113,7 @@ async fn a_job_is_answered_from_the_record_of_another_without_a_call() {
     assert_eq!(again["status"], "FAILED");
     assert_eq!(again["error"]["code"], failed["error"]["code"]);
     assert_eq!(again["error"]["message"], failed["error"]["message"]);
-    let waits =
-        "mutation($at: DateTime!) { submitJob(toolName: \"calc\", input: {}, runAt: $at) { id } }";
+    let waits = "mutation($at: DateTime!) { submitJob(toolName: \"calc\", input: {expression: \"1\"}, runAt: $at) { id } }";
     let tomorrow = jiff::Timestamp::from_second(seconds(86_400)).unwrap();
     let waits = app.data(waits, json!({"at": tomorrow.to_string()})).await;
     let waits = waits["submitJob"]["id"].clone();

@@ -9,7 +9,7 @@ async fn a_killed_node_loses_no_job() {
     let mut app = App::start_with(&[("TOOLROOM_EGRESS_ALLOW", "127.0.0.1")]).await;
     let endpoint = Answering::never().await;
     app.register(json!({"name": "slow", "description": "never answers", "policy": {"timeoutMs": 1000}, "external": {
-        "endpointUrl": endpoint.url, "inputSchema": {"type": "object"}}})).await;
+        "endpointUrl": endpoint.url, "inputSchema": {"type": "object"}, "idempotencyHeader": "Idempotency-Key"}})).await;
     let id = app.submit("slow", json!({})).await;
     endpoint.called().await;
     let owner = app.owner().await;
@@ -75,7 +75,7 @@ async fn an_orderly_stop_hands_a_running_job_on_at_once() {
     let endpoint = Answering::never().await;
     app.register(
         json!({"name": "slow", "description": "never answers", "external": {
-        "endpointUrl": endpoint.url, "inputSchema": {"type": "object"}}}),
+        "endpointUrl": endpoint.url, "inputSchema": {"type": "object"}, "idempotencyHeader": "Idempotency-Key"}}),
     )
     .await;
     app.submit("slow", json!({})).await;

@@ -2,14 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use toolroom_domain::{
     ErrorCode, JobId, Sealed, WorkspaceId,
-    job::{self, Command, Job, Request, Status, ToolRef, seal_context},
+    job::{self, Command, Job, Status, ToolRef, seal_context},
     limits::{JOB_PRIORITY, JSON_DEPTH},
-    port::{Offered, RunRequest},
+    port::RunRequest,
     tool::{self, Definition},
 };
 use toolroom_eventlog::{
@@ -37,13 +36,17 @@ use crate::{
 mod bulk;
 pub mod log;
 mod run;
+mod submit;
 mod values;
 mod view;
 
 pub use bulk::{BULK_JOBS, Submission, submit_all};
 pub use run::{attempts, progress};
+pub use submit::submit;
 pub use values::{Fetched, Field, fetch, value_of};
 pub use view::{JobView, LastEvent};
+
+use submit::{Asked, accept_submission, changed_something, hand_in, request};
 
 /// How long `executeTool` waits when it is not told, in milliseconds.
 pub const DEFAULT_WAIT_MS: u64 = 30_000;
@@ -214,156 +217,6 @@ fn to_run(
         ip: ctx.ip.clone(),
         user_agent: ctx.user_agent.clone(),
     }
-}
-
-/// Submits a run for the background.
-///
-/// # Errors
-/// When the call is not accepted: nothing will be run.
-pub async fn submit(
-    state: &AppState,
-    ctx: &RequestContext,
-    submission: Submission,
-    command_id: Option<&str>,
-) -> Result<JobView, ApiError> {
-    let command = ctx.command(command_id, "submitJob", &submission)?;
-    if let Some(first) = state.log.bus.recall::<Job>(&command).await? {
-        return settled(state, ctx, first).await;
-    }
-    let accepted = accept_submission(state, ctx, &submission).await?;
-    let job = Box::pin(hand_in(state, ctx, submission, accepted, command)).await?;
-    after_command(state, ctx, job.written(), JOBS).await?;
-    Ok(job)
-}
-
-/// Has an accepted run begun by this node, if it is due and the node has room; else requested, for
-/// whichever node has room first.
-async fn hand_in(
-    state: &AppState,
-    ctx: &RequestContext,
-    submission: Submission,
-    accepted: Accepted,
-    command: CommandContext,
-) -> Result<JobView, ApiError> {
-    if submission.run_at.is_some_and(|at| at > state.clock.now()) {
-        let asked = Asked::of(submission, &accepted);
-        let executed = Box::pin(request(state, ctx, asked, command)).await?;
-        return of_new(&executed);
-    }
-    let tool = accepted.tool_ref();
-    let Submission {
-        call,
-        run_at,
-        priority,
-    } = submission;
-    let run = to_run(ctx, accepted, call, priority, command.clone());
-    let offer = async { Ok(state.runner.offer(run).await?) };
-    let is_begun = |offered: &Offered| matches!(offered, Offered::Begun(_));
-    match within_quota(state, ctx.workspace, offer, is_begun).await? {
-        Offered::Begun(begun) => {
-            JobView::of_aggregate(&begun.job, LastEvent::Written(begun.global_seq))
-        }
-        // Its input may be large: it is taken back, not kept twice.
-        Offered::NoRoom(back) => {
-            let asked = Asked {
-                tool,
-                action: back.action,
-                input: back.input,
-                is_test: back.is_test,
-                priority,
-                run_at,
-                rerun_of: None,
-                recorded: false,
-            };
-            of_new(&Box::pin(request(state, ctx, asked, command)).await?)
-        }
-    }
-}
-
-fn of_new(executed: &Executed<Job>) -> Result<JobView, ApiError> {
-    let last_event = executed
-        .global_seq
-        .map_or(LastEvent::Newest, LastEvent::Written);
-    JobView::of_aggregate(&executed.after.aggregate, last_event)
-}
-
-async fn accept_submission(
-    state: &AppState,
-    ctx: &RequestContext,
-    submission: &Submission,
-) -> Result<Accepted, ApiError> {
-    job::check_turn(submission.priority, submission.run_at, state.clock.now())
-        .map_err(|found| ApiError::invalid(vec![found]))?;
-    accept(state, ctx, &submission.call).await
-}
-
-/// A run for the background, its input in the clear.
-struct Asked {
-    tool: ToolRef,
-    action: Option<String>,
-    input: Value,
-    is_test: bool,
-    priority: i32,
-    run_at: Option<Timestamp>,
-    rerun_of: Option<JobId>,
-    recorded: bool,
-}
-
-impl Asked {
-    fn of(submission: Submission, accepted: &Accepted) -> Self {
-        let Submission {
-            call,
-            run_at,
-            priority,
-        } = submission;
-        Self {
-            tool: accepted.tool_ref(),
-            action: accepted.action.clone(),
-            input: call.input,
-            is_test: call.is_test,
-            priority,
-            run_at,
-            rerun_of: None,
-            recorded: false,
-        }
-    }
-}
-
-async fn request(
-    state: &AppState,
-    ctx: &RequestContext,
-    asked: Asked,
-    mut command: CommandContext,
-) -> Result<Executed<Job>, ApiError> {
-    let id = JobId::from_uuid(ids::new_uuid());
-    let input = state
-        .log
-        .vault
-        .seal_value(ctx.workspace, &seal_context(id, "input"), &asked.input)
-        .await?
-        .beside(&mut command);
-    // What is sealed is not needed in the clear as well.
-    drop(asked.input);
-    let request = Command::Request(Box::new(Request {
-        id,
-        workspace: ctx.workspace,
-        tool: asked.tool,
-        action: asked.action,
-        input,
-        is_test: asked.is_test,
-        priority: asked.priority,
-        run_at: asked.run_at,
-        rerun_of: asked.rerun_of,
-        recorded: asked.recorded,
-        at: state.clock.now(),
-    }));
-    let target = Target::New(id.to_string());
-    let asking = async { Ok(state.log.bus.execute(target, request, &command).await?) };
-    within_quota(state, ctx.workspace, asking, changed_something).await
-}
-
-fn changed_something(executed: &Executed<Job>) -> bool {
-    !executed.repeated && executed.global_seq.is_some()
 }
 
 /// Ends a job, running or not.
