@@ -21,3 +21,5 @@ create table operational.gates (
 create index gates_troubled on operational.gates (troubled_until);
 call isolate('operational.gates');
 alter table operational.gates owner to toolroom_queue;
+-- Erasing a workspace forgets them.
+grant select, delete on operational.gates to toolroom_committer;
