@@ -289,7 +289,10 @@ async fn jobs_that_run_and_wait_end_with_the_workspace() {
     }
     let log = operator.log().await;
     let owner = owner(&log).await;
-    assert_eq!(tables_with_rows(&owner, &workspace).await, STAYS);
+    // A call that was under way may tell its gate how it ended, which is a number and no more.
+    let mut left = tables_with_rows(&owner, &workspace).await;
+    left.retain(|table| table != "operational.gates");
+    assert_eq!(left, STAYS);
     owner.close().await;
     log.close().await;
     operator.run(&["verify"]).await.succeeds();
