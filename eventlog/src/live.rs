@@ -2,7 +2,7 @@
 //!
 //! Beside the log and never in its place: what is lost here is told again by the next report, and
 //! where a run ended is told by the log. Within a process a report is there at once, the newest in
-//! place of older ones. Other nodes are told at most every [`TELL_INTERVAL`], all runs in one
+//! place of older ones. Other nodes are told at most every `TELL_INTERVAL`, all runs in one
 //! notification; how far in per cent, without the text of the step, which the log tells them: a
 //! notification can be listened to by whoever may connect.
 

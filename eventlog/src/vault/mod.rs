@@ -3,8 +3,8 @@
 //! Each workspace has a data key, kept wrapped by the master key in the table `vault`. Job inputs
 //! and outputs are sealed with it before they become events. Destroying the wrapped key makes them
 //! unreadable for good and leaves the hash chain whole. Secrets and credentials are whole rows of
-//! that table ([`row`]), outside the log. What is wrapped by which master key, each row says, so
-//! that the master key can be changed while all goes on ([`rotation`]).
+//! that table (`row`), outside the log. What is wrapped by which master key, each row says, so
+//! that the master key can be changed while all goes on (`rotation`).
 
 mod blobs;
 mod cipher;

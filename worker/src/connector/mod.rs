@@ -3,8 +3,8 @@
 //! A file is checked against `connectors/schema.json` and looked through when the server starts
 //! ([`Connectors`]). A call of an action picks the request that fits the tool's credentials, fills
 //! its templates in, sends it as the executor sends everything, judges the answer by the file's
-//! `errors`, and maps it ([`Engine`]). What cannot be said in data is named by a file and done in
-//! code: a way to authenticate ([`auth`]), another protocol ([`handler`]).
+//! `errors`, and maps it (`Engine`). What cannot be said in data is named by a file and done in
+//! code: a way to authenticate (`auth`), another protocol (`handler`).
 
 mod answer;
 pub(crate) mod auth;
