@@ -8,7 +8,7 @@ use crate::support::{Answering, App, native};
 async fn a_killed_node_loses_no_job() {
     let mut app = App::start_with(&[("TOOLROOM_EGRESS_ALLOW", "127.0.0.1")]).await;
     let endpoint = Answering::never().await;
-    app.register(json!({"name": "slow", "description": "never answers", "policy": {"timeoutMs": 1000}, "external": {
+    app.register(json!({"name": "slow", "description": "never answers", "policy": {"timeoutMs": 1000, "maxAttempts": 1}, "external": {
         "endpointUrl": endpoint.url, "inputSchema": {"type": "object"}, "idempotencyHeader": "Idempotency-Key"}})).await;
     let id = app.submit("slow", json!({})).await;
     endpoint.called().await;

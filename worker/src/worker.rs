@@ -108,6 +108,7 @@ impl Worker {
         Self {
             attempts: Attempts {
                 bus: log.bus.clone(),
+                leases: log.database.queue_pool().clone(),
                 vault: log.vault.clone(),
                 live: log.signals.live.clone(),
                 executor,

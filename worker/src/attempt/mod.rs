@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use serde_json::Value;
+use sqlx::PgPool;
 use toolroom_domain::{
     Clock, JobId, WorkspaceId,
     job::{self, Command, Job, Told},
@@ -26,6 +27,7 @@ use crate::{
     calls::Place,
     executor::{self, CallError, Executor, Journal as _, Level},
     gate::{Ask, Gate, Ground, Wait},
+    leasing::lease,
 };
 
 /// For how long a node may be silent before its jobs are taken over, in milliseconds.
@@ -38,6 +40,8 @@ const OUTCOME_RETRY_MAX: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Attempts {
     pub(crate) bus: CommandBus,
+    /// Where leases are kept.
+    pub(crate) leases: PgPool,
     pub(crate) vault: Vault,
     pub(crate) live: Live,
     pub(crate) executor: Arc<Executor>,
@@ -149,6 +153,13 @@ impl Attempts {
             .await
     }
 
+    /// A lease that a heartbeat has made longer would keep the next attempt waiting for its end.
+    async fn give_back(&self, job: &str, attempt: u32) {
+        if let Err(error) = lease::end(&self.leases, job, attempt).await {
+            tracing::debug!(job, %error, "a lease was not given back; it runs out by itself");
+        }
+    }
+
     async fn append_outcome(
         &self,
         started: &Started,
@@ -165,10 +176,16 @@ impl Attempts {
         })
         .await;
         match appended {
-            Ok(executed) => Ok(RunOutcome {
-                job: executed.after.aggregate,
-                global_seq: executed.global_seq.unwrap_or_default(),
-            }),
+            Ok(executed) => {
+                let job = executed.after.aggregate;
+                if !job.status().is_final() {
+                    self.give_back(&id, recorder.attempt()).await;
+                }
+                Ok(RunOutcome {
+                    job,
+                    global_seq: executed.global_seq.unwrap_or_default(),
+                })
+            }
             // Cancelled, or taken over by another node, while the call was under way: what the
             // log says counts. What the call did is told all the same.
             Err(CommandError::Refused(_)) => {

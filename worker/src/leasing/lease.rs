@@ -56,6 +56,19 @@ async fn write(
     Ok(())
 }
 
+/// Ends the lease of an attempt that has ended while its job has not.
+///
+/// # Errors
+/// When the database does not answer; the lease runs out by itself.
+pub async fn end(pool: &PgPool, job: &str, attempt: u32) -> Result<(), sqlx::Error> {
+    sqlx::query("delete from leases where job_id = $1 and attempt = $2")
+        .bind(job)
+        .bind(i32::try_from(attempt).unwrap_or(i32::MAX))
+        .execute(pool)
+        .await?;
+    Ok(())
+}
+
 /// Anchors leases anew that end later than any can: the database's clock has stepped back since they
 /// were taken, and else what a dead node held would wait until it has caught up. A living node's next
 /// heartbeat comes long before the new end.
