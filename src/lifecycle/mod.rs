@@ -68,6 +68,9 @@ async fn run(
         error = node.failed() => Err(error),
         error = database.failed() => Err(error),
     };
+    if let Err(error) = &outcome {
+        tracing::error!(error = %format_args!("{error:#}"), "stopping: a part has failed");
+    }
     signals.end_at_the_next();
     node.stop().await;
     outcome
