@@ -18,6 +18,9 @@ const RESTARTS: usize = 5;
 /// See [`RESTARTS`].
 const RESTART_WINDOW: Duration = Duration::from_secs(60);
 
+/// How long the folder of a server that died may still be held.
+const RELEASE_LIMIT: Duration = Duration::from_secs(30);
+
 /// How long to wait before a server that died is started again.
 const RESTART_PAUSE: Duration = Duration::from_millis(200);
 
@@ -117,7 +120,21 @@ async fn keep(mut server: Server, options: Options, stop: CancellationToken) -> 
             () = tokio::time::sleep(RESTART_PAUSE) => {}
             () = stop.cancelled() => return Ok(()),
         }
-        server = embedded::start(options.clone()).await?;
+        server = again(&options).await?;
         tracing::info!("the embedded server is back");
+    }
+}
+
+/// Starts the server on a folder that was ours a moment ago: what is left of the dead server, or
+/// somebody who looks whether it runs, may hold it for some moments more.
+async fn again(options: &Options) -> Result<Server, embedded::Error> {
+    let patience = Instant::now() + RELEASE_LIMIT;
+    loop {
+        match embedded::start(options.clone()).await {
+            Err(embedded::Error::InUse { .. }) if Instant::now() < patience => {
+                tokio::time::sleep(RESTART_PAUSE).await;
+            }
+            started => return started,
+        }
     }
 }
