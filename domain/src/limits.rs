@@ -40,8 +40,8 @@ pub const JOB_ATTEMPTS: u32 = 100;
 pub const JOB_TAKEOVERS: u32 = 5;
 /// Lines that are kept of one job: more than anybody reads, and little enough to be loaded with it.
 pub const JOB_LINES: usize = 10_000;
-/// Bytes of one job's lines, as for its input and output.
-pub const JOB_LINES_BYTES: usize = 1024 * 1024;
+/// Bytes of one job's lines: some 200 for each.
+pub const JOB_LINES_BYTES: usize = 2 * 1024 * 1024;
 /// The longest time a run may take, in milliseconds.
 pub const TIMEOUT_MAX_MS: u64 = 3_600_000;
 /// Characters in a user's id; OpenID Connect allows a subject 255.

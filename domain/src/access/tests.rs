@@ -196,6 +196,8 @@ fn an_auditor_reads_catalogue_jobs_and_audit_and_nothing_more() {
         Operation::Metrics,
         Operation::Secrets,
         Operation::Connectors,
+        Operation::JobLogs,
+        Operation::JobLogAdded,
     ]);
     assert_eq!(beyond_everybody, expected);
 }

@@ -353,7 +353,7 @@ async fn a_new_version_rebuilds_by_itself_and_an_old_one_stands_back() {
         loop {
             let sql = "select version from read_models where name = 'catalog'";
             let version: i32 = sqlx::query_scalar(sql).fetch_one(&app.owner).await.unwrap();
-            if version == 2 {
+            if version == Catalog.version() + 1 {
                 break;
             }
             tokio::task::yield_now().await;
