@@ -417,7 +417,7 @@ async fn each_role_may_do_its_own_part_and_no_other() {
             (PROJECTOR, "update", "checkpoints"),
             (PROJECTOR, "insert", "projections.tools"),
             (QUEUE, "select", "operational.leases"),
-            (QUEUE, "select", "operational.gates"),
+            (QUEUE, "update", "operational.gates"),
         ] {
             assert_eq!(
                 may(role, right, table).await,
