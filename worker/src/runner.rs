@@ -18,7 +18,7 @@ use toolroom_eventlog::{
 };
 
 use crate::{
-    attempt::{Attempts, LEASE_MS, Started},
+    attempt::{Attempts, Begin, Begun, LEASE_MS, Started, told},
     calls::Calls,
     ends::Ends,
     gate::{self, Denied, Ground, Wait},
@@ -84,11 +84,12 @@ impl NodeRunner {
         }
     }
 
+    /// The start of a run: what is to be put on record before it, or with its end.
     async fn begin(
         &self,
         request: &RunRequest,
         mut context: CommandContext,
-    ) -> Result<Executed<Job>, PortError> {
+    ) -> Result<Begin, PortError> {
         let at = self.attempts.clock.now();
         let input = self
             .attempts
@@ -123,14 +124,14 @@ impl NodeRunner {
             node: self.attempts.node.to_string(),
             lease_ms: LEASE_MS,
         };
-        self.attempts
-            .bus
-            .execute(Target::New(request.job.to_string()), command, &context)
-            .await
-            .map_err(|error| port_error(&error))
+        Ok(Begin {
+            target: Target::New(request.job.to_string()),
+            command,
+            context,
+        })
     }
 
-    /// Tells what the command came to, and then makes the call unless that was made before.
+    /// Tells what the command came to, and makes the call unless that was made before.
     async fn begin_and_carry_out(
         self,
         request: RunRequest,
@@ -144,23 +145,51 @@ impl NodeRunner {
             let _ = tell.send(Err(internal("the job id is in use")));
             return None;
         };
-        let begun = self.begin(&request, context.clone()).await;
-        // Whoever sent the command may have gone: the call is made all the same.
-        let _ = tell.send(begun.clone());
-        let started = begun.ok().filter(|started| !started.repeated)?;
-        let started = Started {
+        let begin = match self.begin(&request, context.clone()).await {
+            Ok(begin) => begin,
+            Err(error) => {
+                let _ = tell.send(Err(error));
+                return None;
+            }
+        };
+        let may_go_ahead = self.attempts.may_go_ahead(&request.definition);
+        let started = |job| Started {
             workspace: request.workspace,
             id: request.job,
-            job: started.after,
+            job,
             definition: request.definition,
             input: request.input,
             place,
             context,
             wait: may_wait,
         };
-        let outcome = self.attempts.carry_out(started).await;
+        // Whoever sent the command may have gone: the call is made all the same.
+        let tell = |begun: Begun| {
+            let _ = tell.send(begun.map_err(|error| port_error(&error)));
+        };
+        let outcome = if may_go_ahead {
+            let job = match begin.target.after(begin.command.clone()).await {
+                Ok(job) => job,
+                Err(error) => {
+                    tell(Err(CommandError::Refused(error)));
+                    return None;
+                }
+            };
+            self.attempts
+                .carry_out_ahead(started(job), begin, tell)
+                .await
+        } else {
+            let Begin {
+                target,
+                command,
+                context,
+            } = begin;
+            let begun = self.attempts.bus.execute(target, command, &context).await;
+            let begun = told(begun, tell)?;
+            Some(self.attempts.carry_out(started(begun.after)).await)
+        };
         drop(room);
-        Some(outcome)
+        outcome
     }
 
     /// Waits for the end of a job, whichever node has its next attempt; gives it as it is when

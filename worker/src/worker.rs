@@ -15,7 +15,7 @@ use toolroom_domain::{
     job::{self, Command, Failure, Job, Told, seal_context},
 };
 use toolroom_eventlog::{
-    CommandContext, CommandError, EventLog, Loaded, command::Target, ids, vault::Opened,
+    CommandContext, CommandError, EventLog, Executed, Loaded, command::Target, ids, vault::Opened,
 };
 use toolroom_projections::{
     Reader,
@@ -23,7 +23,7 @@ use toolroom_projections::{
 };
 
 use crate::{
-    attempt::{Attempts, LEASE_MS, Started, until_available},
+    attempt::{Attempts, Begin, LEASE_MS, Started, until_available},
     calls::Calls,
     definitions::Definitions,
     ends::Ends,
@@ -263,42 +263,70 @@ impl Worker {
         let Some(place) = self.calls.enter(claimed.job, next) else {
             return Ok(());
         };
-        let start = Command::Start {
+        let command = Command::Start {
             node: self.config.node.clone(),
             lease_ms: LEASE_MS,
             ground: claimed.ground(),
             at: self.attempts.clock.now(),
         };
+        let prepared = self.prepare(claimed, &before).await?;
         let target = Target::Held(id.clone(), before);
-        let started = match self.attempts.bus.execute(target, start, &context).await {
-            Ok(started) => started.after,
-            // Cancelled, or started by another node: not ours any more.
-            Err(CommandError::Refused(reason)) => {
-                tracing::debug!(job = %id, %reason, "a claimed job is not to be started");
-                return Ok(());
-            }
-            Err(error) => return Err(error),
+        let started = |job, definition, input, context| Started {
+            workspace: claimed.workspace,
+            id: claimed.job,
+            job,
+            definition,
+            input,
+            place,
+            context,
+            wait: Wait::in_background(),
         };
-        if started.aggregate.status() != job::Status::Running {
+        let not_begun = |error| match error {
+            // Cancelled, or started by another node: not ours any more.
+            CommandError::Refused(reason) => {
+                tracing::debug!(job = %id, %reason, "a claimed job is not to be started");
+                Ok(())
+            }
+            error => Err(error),
+        };
+        let is_due = matches!(claimed.ground(), job::Ground::Due { .. });
+        let prepared = match prepared {
+            Ok((definition, input)) if is_due && self.attempts.may_go_ahead(&definition) => {
+                let job = match target.after(command.clone()).await {
+                    Ok(job) => job,
+                    Err(reason) => return not_begun(CommandError::Refused(reason)),
+                };
+                let begin = Begin {
+                    target,
+                    command,
+                    context: context.clone(),
+                };
+                let mut failed = Ok(());
+                let tell = |begun: Result<Executed<Job>, _>| {
+                    failed = begun.map(|_| ()).or_else(not_begun);
+                };
+                let started = started(job, definition, input, context);
+                let ended = self.attempts.carry_out_ahead(started, begin, tell).await;
+                failed?;
+                return ended.map_or(Ok(()), |ended| ended.map(|_| ()));
+            }
+            other => other,
+        };
+        let begun = match self.attempts.bus.execute(target, command, &context).await {
+            Ok(begun) => begun.after,
+            Err(error) => return not_begun(error),
+        };
+        if begun.aggregate.status() != job::Status::Running {
             return Ok(());
         }
-        match self.prepare(claimed, &started).await? {
+        match prepared {
             Ok((definition, input)) => {
-                let started = Started {
-                    workspace: claimed.workspace,
-                    id: claimed.job,
-                    job: started,
-                    definition,
-                    input,
-                    place,
-                    context,
-                    wait: Wait::in_background(),
-                };
+                let started = started(begun, definition, input, context);
                 self.attempts.carry_out(started).await?;
             }
             Err(failure) => {
                 let command = Command::Fail {
-                    attempt: started.aggregate.attempt(),
+                    attempt: begun.aggregate.attempt(),
                     error: failure,
                     duration_us: 0,
                     exit_code: None,
@@ -306,7 +334,7 @@ impl Worker {
                     told: Told::default(),
                     at: self.attempts.clock.now(),
                 };
-                let target = Target::Held(id, started);
+                let target = Target::Held(id, begun);
                 self.attempts.bus.execute(target, command, &context).await?;
             }
         }
@@ -317,13 +345,12 @@ impl Worker {
     async fn prepare(
         &self,
         claimed: Claimed,
-        started: &Loaded<Job>,
+        job: &Loaded<Job>,
     ) -> Result<
         Result<(Arc<toolroom_domain::tool::Definition>, serde_json::Value), Failure>,
         CommandError<job::Error>,
     > {
-        let (Some(tool), Some(sealed)) = (started.aggregate.tool(), started.aggregate.input())
-        else {
+        let (Some(tool), Some(sealed)) = (job.aggregate.tool(), job.aggregate.input()) else {
             return Ok(Err(never("the job names no tool or no input")));
         };
         let definition = until_available(|| {

@@ -58,8 +58,8 @@ pub async fn after_command(
     Ok(there.then_some(position))
 }
 
-/// As [`after_command`] for a run on the hot path, whose answer needs no read model and no place in
-/// the log. Where there is no other node, the next read waits instead of the run: who reads sees the
+/// As [`after_command`] for a run, on the hot path or in the background, whose answer needs no read
+/// model and no place in the log. Where there is no other node, the next read waits instead of the run: who reads sees the
 /// same, and who only runs need not wait.
 ///
 /// # Errors

@@ -166,6 +166,26 @@ pub enum Target<A> {
     Held(String, Loaded<A>),
 }
 
+impl<A: Commanded> Target<A> {
+    /// The aggregate as a command will leave it, as far as can be told without loading it; nothing
+    /// is appended.
+    ///
+    /// # Errors
+    /// When the aggregate refuses the command.
+    pub async fn after(&self, command: A::Command) -> Result<Loaded<A>, A::Error> {
+        let (mut aggregate, before) = match self {
+            Self::Held(_, held) => (held.aggregate.clone(), held.sequence),
+            Self::New(_) | Self::Existing(_) => (A::default(), 0),
+        };
+        let sink = EventSink::default();
+        aggregate.handle(command, &(), &sink).await?;
+        Ok(Loaded {
+            aggregate,
+            sequence: before + sink.collect().await.len(),
+        })
+    }
+}
+
 impl<A> Target<A> {
     fn id(&self) -> &str {
         match self {
@@ -325,6 +345,24 @@ impl CommandBus {
         A::Command: Clone,
         A::Event: EventClaims,
     {
+        self.execute_all(target, &[command], context).await
+    }
+
+    /// Carries commands on one aggregate out, one after the other, in one append: all or none.
+    ///
+    /// # Errors
+    /// As [`Self::execute`]; the first that is refused refuses all.
+    pub async fn execute_all<A>(
+        &self,
+        target: Target<A>,
+        commands: &[A::Command],
+        context: &CommandContext,
+    ) -> Result<Executed<A>, CommandError<A::Error>>
+    where
+        A: Commanded,
+        A::Command: Clone,
+        A::Event: EventClaims,
+    {
         let started = std::time::Instant::now();
         self.must_not_be_erased(context).await?;
         let _turn = match &context.named {
@@ -334,7 +372,7 @@ impl CommandBus {
         if let Some(first) = self.recall(context).await? {
             return Ok(first);
         }
-        let result = match self.try_until_settled(target, command, context).await {
+        let result = match self.try_until_settled(target, commands, context).await {
             Err(CommandError::Internal(error))
                 if matches!(error.downcast_ref(), Some(AppendError::Repeated)) =>
             {
@@ -366,7 +404,7 @@ impl CommandBus {
     async fn try_until_settled<A>(
         &self,
         mut target: Target<A>,
-        command: A::Command,
+        commands: &[A::Command],
         context: &CommandContext,
     ) -> Result<Executed<A>, CommandError<A::Error>>
     where
@@ -382,7 +420,7 @@ impl CommandBus {
             .with_jitter()
             .build();
         loop {
-            match self.try_once(target, command.clone(), context).await {
+            match self.try_once(target, commands, context).await {
                 Err(CommandError::Contended) => match delays.next() {
                     Some(delay) => tokio::time::sleep(delay).await,
                     None => return Err(CommandError::Contended),
@@ -397,11 +435,12 @@ impl CommandBus {
     async fn try_once<A>(
         &self,
         target: Target<A>,
-        command: A::Command,
+        commands: &[A::Command],
         context: &CommandContext,
     ) -> Result<Executed<A>, CommandError<A::Error>>
     where
         A: Commanded,
+        A::Command: Clone,
         A::Event: EventClaims,
     {
         let store = self.store::<A>();
@@ -433,11 +472,13 @@ impl CommandBus {
             return Err(CommandError::NotFound);
         }
         let sink = EventSink::default();
-        loaded
-            .aggregate
-            .handle(command, &(), &sink)
-            .await
-            .map_err(CommandError::Refused)?;
+        for command in commands {
+            loaded
+                .aggregate
+                .handle(command.clone(), &(), &sink)
+                .await
+                .map_err(CommandError::Refused)?;
+        }
         let events = sink.collect().await;
         // What a command makes belongs to the workspace that it is sent from: row-level security
         // goes by the one, the rules of the domain by the other.

@@ -194,6 +194,40 @@ async fn a_refusal_is_not_remembered() {
 }
 
 #[tokio::test]
+async fn commands_on_one_aggregate_are_one_append_or_nothing() {
+    let app = Started::new().await;
+    let tool = app.register("both").await.unwrap().aggregate_id;
+    let at = jiff::Timestamp::UNIX_EPOCH;
+    let (on, off, gone) = (
+        Command::Activate { at },
+        Command::Deactivate { at },
+        Command::Delete { at },
+    );
+    let all = async |commands: &[Command]| {
+        let target = Target::<Tool>::Existing(tool.clone());
+        let context = crate::support::context();
+        app.log.bus.execute_all(target, commands, &context).await
+    };
+    let refused = all(&[off.clone(), gone.clone(), on.clone()]).await;
+    assert!(
+        matches!(refused, Err(CommandError::Refused(_))),
+        "{refused:?}"
+    );
+    let loaded = app.log.bus.load::<Tool>(WorkspaceId::DEFAULT, &tool).await;
+    let before = loaded.unwrap().sequence;
+    let done = all(&[off, on, gone]).await.unwrap();
+    assert_eq!(done.after.sequence, before + 3);
+    let (events, appends): (i64, i64) =
+        sqlx::query_as("select count(*), count(distinct tx_id) from events where sequence > $1")
+            .bind(i64::try_from(before).unwrap())
+            .fetch_one(&app.owner)
+            .await
+            .unwrap();
+    assert_eq!((events, appends), (3, 1));
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn the_past_of_an_aggregate_can_be_loaded() {
     let app = Started::new().await;
     let tool = app.register("then").await.unwrap();

@@ -1,5 +1,6 @@
 //! One attempt of a job: the call, what it tells while it goes, and the append of what came of it.
 
+mod ahead;
 mod lines;
 mod outcome;
 mod recorded;
@@ -22,6 +23,7 @@ use toolroom_eventlog::{
     live::Live,
 };
 
+pub(crate) use self::ahead::{Begin, Begun, told};
 use self::recorder::Recorder;
 use crate::{
     calls::Place,
@@ -64,6 +66,15 @@ pub(crate) struct Started {
     pub(crate) wait: Wait,
 }
 
+/// How an attempt ends.
+struct Ending {
+    command: Command,
+    /// What is written beside the command's events.
+    side: Vec<SideRow>,
+    /// What the call did, of which the command tells; and what is written beside that.
+    told: (Told, Vec<SideRow>),
+}
+
 impl Attempts {
     /// Makes the call and appends its outcome, whatever it takes: the outcome of a call that was
     /// made is not given up because the database is away. The job that comes back may wait for its
@@ -77,14 +88,43 @@ impl Attempts {
     ) -> Result<RunOutcome, CommandError<job::Error>> {
         let begun = Instant::now();
         let recorder = Arc::new(Recorder::new(self, &started));
-        let call = async {
-            let result = self.call(&started, &recorder).await;
-            recorder.stop_telling();
-            result
-        };
+        let call = self.told_call(&started, &recorder);
         let (result, ()) = tokio::join!(call, recorder.tell_along());
+        self.end(&mut started, &recorder, result, begun.elapsed())
+            .await
+    }
+
+    async fn told_call(
+        &self,
+        started: &Started,
+        recorder: &Arc<Recorder>,
+    ) -> Result<Value, CallError> {
+        let result = self.call(started, recorder).await;
+        recorder.stop_telling();
+        result
+    }
+
+    /// Appends what came of a call.
+    async fn end(
+        &self,
+        started: &mut Started,
+        recorder: &Recorder,
+        result: Result<Value, CallError>,
+        elapsed: Duration,
+    ) -> Result<RunOutcome, CommandError<job::Error>> {
+        let ending = self.ending(started, recorder, result, elapsed).await?;
+        self.append_outcome(started, recorder, ending).await
+    }
+
+    /// The command that ends an attempt, and what is written beside its events.
+    async fn ending(
+        &self,
+        started: &mut Started,
+        recorder: &Recorder,
+        result: Result<Value, CallError>,
+        elapsed: Duration,
+    ) -> Result<Ending, CommandError<job::Error>> {
         let result = recorder.judged(result);
-        let elapsed = begun.elapsed();
         let outcome = match &result {
             Ok(_) => "succeeded",
             Err(_) if started.place.cancel.is_cancelled() => "aborted",
@@ -97,19 +137,16 @@ impl Attempts {
         started.input = Value::Null;
         let mut told_side = Vec::new();
         let told = recorder.all_told(&mut told_side).await?;
-        let mut context = started.context.unnamed();
-        context.side.clone_from(&told_side);
+        let mut side = told_side.clone();
+        let measured = (duration_us, told.clone());
         let command = self
-            .outcome(
-                &started,
-                &recorder,
-                (duration_us, told.clone()),
-                result,
-                &mut context.side,
-            )
+            .outcome(started, recorder, measured, result, &mut side)
             .await?;
-        self.append_outcome(&started, &recorder, command, context, (told, told_side))
-            .await
+        Ok(Ending {
+            command,
+            side,
+            told: (told, told_side),
+        })
     }
 
     async fn call(&self, started: &Started, recorder: &Arc<Recorder>) -> Result<Value, CallError> {
@@ -164,11 +201,18 @@ impl Attempts {
         &self,
         started: &Started,
         recorder: &Recorder,
-        command: Command,
-        context: CommandContext,
-        (told, told_side): (Told, Vec<SideRow>),
+        ending: Ending,
     ) -> Result<RunOutcome, CommandError<job::Error>> {
         let id = started.id.to_string();
+        let Ending {
+            command,
+            side,
+            told: (told, told_side),
+        } = ending;
+        let context = CommandContext {
+            side,
+            ..started.context.unnamed()
+        };
         let held = recorder.held().await;
         let appended = until_available(|| {
             let target = Target::Held(id.clone(), held.clone());

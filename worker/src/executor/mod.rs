@@ -164,6 +164,12 @@ impl Executor {
         self.connectors.rate_limit(kind)
     }
 
+    /// Whether the native function of a path changes nothing: then it may run before its start is on
+    /// record.
+    pub fn is_pure(&self, path: &str) -> bool {
+        self.natives.find(path).is_some_and(|found| found.is_pure)
+    }
+
     /// Runs one attempt and checks its output. Dropping the future ends the run too.
     ///
     /// # Errors

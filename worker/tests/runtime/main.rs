@@ -1,5 +1,6 @@
 //! Stories of jobs and the nodes that run them.
 
+mod ahead;
 mod clocks;
 mod lines;
 mod outcomes;

@@ -100,13 +100,13 @@ fn executor(world: &World, clock: Arc<dyn Clock>) -> Executor {
     let mut natives = Registry::built_in().unwrap();
     let (behaviour, calls) = (Arc::clone(&world.behaviour), Arc::clone(&world.calls));
     let called = Arc::clone(&world.called);
-    natives
-        .add(&["test"], move |context, _: Value| {
-            let call = calls.fetch_add(1, Ordering::SeqCst) + 1;
-            called.notify_waiters();
-            behaviour(context, call)
-        })
-        .unwrap();
+    let act = move |context, _: Value| {
+        let call = calls.fetch_add(1, Ordering::SeqCst) + 1;
+        called.notify_waiters();
+        behaviour(context, call)
+    };
+    natives.add(&["test"], act.clone()).unwrap();
+    natives.add_pure(&["pure"], act).unwrap();
     let options = executor::Options {
         egress: EgressOptions {
             allow: vec!["127.0.0.1".parse().unwrap()],
@@ -142,15 +142,23 @@ pub fn native(path: &str) -> ToolConfig {
     })
 }
 
+fn quick() -> PolicyOverrides {
+    PolicyOverrides {
+        initial_delay_ms: Some(20),
+        max_delay_ms: Some(200),
+        ..PolicyOverrides::default()
+    }
+}
+
 impl World {
     /// A tool of this behaviour, with pauses of some milliseconds.
     pub async fn with(behaviour: Behaviour) -> Self {
-        let policy = PolicyOverrides {
-            initial_delay_ms: Some(20),
-            max_delay_ms: Some(200),
-            ..PolicyOverrides::default()
-        };
-        Self::of(native("test"), policy, behaviour).await
+        Self::of(native("test"), quick(), behaviour).await
+    }
+
+    /// As [`Self::with`], of a tool that changes nothing.
+    pub async fn pure(behaviour: Behaviour) -> Self {
+        Self::of(native("pure"), quick(), behaviour).await
     }
 
     pub async fn of(config: ToolConfig, policy: PolicyOverrides, behaviour: Behaviour) -> Self {
@@ -351,6 +359,15 @@ impl World {
             .iter()
             .map(|e| e.event_type["Job".len()..].to_owned())
             .collect()
+    }
+
+    /// In how many appends a job's events were written.
+    pub async fn appends(&self, id: JobId) -> i64 {
+        sqlx::query_scalar("select count(distinct tx_id) from events where aggregate_id = $1")
+            .bind(id.to_string())
+            .fetch_one(&self.owner)
+            .await
+            .unwrap()
     }
 
     /// Waits until the tool has been called so often.

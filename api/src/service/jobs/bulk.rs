@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Accepted, Call, JobView, accept_submission, hand_in, settled};
 use crate::{
     error::ApiError,
-    service::settle::{JOBS, after_command},
+    service::settle::after_run,
     state::{AppState, RequestContext},
 };
 use toolroom_domain::job::Job;
@@ -61,8 +61,9 @@ pub async fn submit_all(
         .buffered(BULK_JOBS)
         .try_collect()
         .await?;
-    let written = jobs.iter().filter_map(JobView::written);
-    after_command(state, ctx, written.max(), JOBS).await?;
+    if let Some(written) = jobs.iter().filter_map(JobView::written).max() {
+        after_run(state, ctx, written).await?;
+    }
     Ok(jobs)
 }
 

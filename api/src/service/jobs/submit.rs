@@ -13,10 +13,7 @@ use toolroom_eventlog::{CommandContext, Executed, command::Target, ids};
 use super::{Accepted, JobView, LastEvent, Submission, accept, settled, to_run};
 use crate::{
     error::ApiError,
-    service::{
-        quota::within_quota,
-        settle::{JOBS, after_command},
-    },
+    service::{quota::within_quota, settle::after_run},
     state::{AppState, RequestContext},
 };
 
@@ -36,7 +33,9 @@ pub async fn submit(
     }
     let accepted = accept_submission(state, ctx, &submission).await?;
     let job = Box::pin(hand_in(state, ctx, submission, accepted, command)).await?;
-    after_command(state, ctx, job.written(), JOBS).await?;
+    if let Some(written) = job.written() {
+        after_run(state, ctx, written).await?;
+    }
     Ok(job)
 }
 

@@ -1,7 +1,7 @@
 //! Tools that are Rust functions compiled in.
 //!
 //! To add one, write an `async fn(Context, Input) -> Result<Output, CallError>` in a file of this
-//! folder and add a line to [`Registry::built_in`]. Its schemas come from its types. A function
+//! folder and add a line to [`Registry::built_in`]: with `add_pure` if a run changes nothing. Its schemas come from its types. A function
 //! that computes for long does so on a thread of its own (`tokio::task::spawn_blocking`) and
 //! bounds itself: only waiting can be interrupted.
 
@@ -85,6 +85,8 @@ type Run =
 /// A native function with the schemas of what it takes and gives.
 pub(super) struct Function {
     run: Run,
+    /// Whether a run changes nothing outside of it.
+    pub(super) is_pure: bool,
     input: Schema,
     pub(super) input_schema: Value,
     pub(super) output_schema: Value,
@@ -114,11 +116,11 @@ impl Registry {
     /// When two have one path, or the schema of one does not compile.
     pub fn built_in() -> Result<Self, Error> {
         let mut all = Self::default();
-        all.add(&["echo"], echo::echo)?;
-        all.add(&["json.query"], json::query)?;
-        all.add(&["math.evaluate"], math::evaluate)?;
-        all.add(&["text.format", "app.tools.text.format_text"], text::format)?;
-        all.add(&["time.now"], time::now)?;
+        all.add_pure(&["echo"], echo::echo)?;
+        all.add_pure(&["json.query"], json::query)?;
+        all.add_pure(&["math.evaluate"], math::evaluate)?;
+        all.add_pure(&["text.format", "app.tools.text.format_text"], text::format)?;
+        all.add_pure(&["time.now"], time::now)?;
         Ok(all)
     }
 
@@ -127,6 +129,40 @@ impl Registry {
     /// # Errors
     /// When a path is taken, or the input's schema does not compile.
     pub fn add<I, O, F, Fut>(&mut self, paths: &[&'static str], function: F) -> Result<(), Error>
+    where
+        I: DeserializeOwned + JsonSchema,
+        O: Serialize + JsonSchema,
+        F: Fn(Context, I) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<O, CallError>> + Send + 'static,
+    {
+        self.add_as(false, paths, function)
+    }
+
+    /// Adds a function that changes nothing outside of its run: one that is run and lost with its
+    /// node, and then run again, does no harm. It is run before its start is on record.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub fn add_pure<I, O, F, Fut>(
+        &mut self,
+        paths: &[&'static str],
+        function: F,
+    ) -> Result<(), Error>
+    where
+        I: DeserializeOwned + JsonSchema,
+        O: Serialize + JsonSchema,
+        F: Fn(Context, I) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<O, CallError>> + Send + 'static,
+    {
+        self.add_as(true, paths, function)
+    }
+
+    fn add_as<I, O, F, Fut>(
+        &mut self,
+        is_pure: bool,
+        paths: &[&'static str],
+        function: F,
+    ) -> Result<(), Error>
     where
         I: DeserializeOwned + JsonSchema,
         O: Serialize + JsonSchema,
@@ -157,6 +193,7 @@ impl Registry {
         });
         let function = Arc::new(Function {
             run,
+            is_pure,
             input,
             input_schema,
             output_schema: schema_for!(O).to_value(),
