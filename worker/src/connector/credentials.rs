@@ -41,10 +41,14 @@ pub(super) async fn resolve(
         .await;
     let kept = kept.map_err(|error| {
         tracing::error!(%error, "a tool's credentials could not be read");
-        CallError::failed(
-            ErrorCategory::Network,
-            "the tool's credentials could not be read; try again in a moment",
-        )
+        // No fault of the service's: its circuit stays as it is.
+        CallError {
+            retryable: true,
+            ..CallError::failed(
+                ErrorCategory::Unknown,
+                "the tool's credentials could not be read; try again in a moment",
+            )
+        }
     })?;
     let kept = kept.unwrap_or(Value::Null);
     source.journal.secrets_used(vec![SecretUse {

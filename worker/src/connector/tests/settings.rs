@@ -10,6 +10,7 @@ use crate::{
         Executor, Options,
         tests::support::{API_KEY, Server, options},
     },
+    gate::Verdict,
 };
 
 fn plain() -> Value {
@@ -60,6 +61,16 @@ async fn a_reference_is_resolved_when_the_call_is_made_and_masked() {
     assert_eq!(output, json!({"echo": "***"}));
     let sent = format!("authorization: Bearer {API_KEY}\r\n");
     assert!(server.request().contains(&sent), "{}", server.request());
+}
+
+#[tokio::test]
+async fn a_vault_that_is_away_is_no_fault_of_the_service_and_worth_another_try() {
+    let credentials = json!({"url": "https://a.test", "token": "token-1"});
+    let story = Story::with_store_away(&plain(), &credentials);
+    let failed = story.run(json!({})).await.unwrap_err();
+    assert!(failed.retryable, "{failed}");
+    let verdict = Verdict::of(failed.code, failed.category);
+    assert_eq!(verdict, Verdict::Silent, "{failed}");
 }
 
 #[tokio::test]

@@ -26,6 +26,20 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Kept(pub(super) Mutex<HashMap<String, Value>>);
 
+/// A store that does not answer.
+struct Away;
+
+#[async_trait]
+impl SecretStore for Away {
+    async fn secret(&self, _: WorkspaceId, _: &str) -> Result<Option<SecretValue>, StoreError> {
+        Err(StoreError("the database is away".to_owned()))
+    }
+
+    async fn credentials(&self, _: WorkspaceId, _: &str) -> Result<Option<Value>, StoreError> {
+        Err(StoreError("the database is away".to_owned()))
+    }
+}
+
 #[async_trait]
 impl SecretStore for Kept {
     async fn secret(&self, _: WorkspaceId, _: &str) -> Result<Option<SecretValue>, StoreError> {
@@ -36,6 +50,9 @@ impl SecretStore for Kept {
         Ok(self.0.lock().unwrap().get(id).cloned())
     }
 }
+
+/// Where the credentials of a story's tool are kept.
+const CREDENTIALS: &str = "tool/1";
 
 /// What a run told.
 #[derive(Default)]
@@ -130,23 +147,33 @@ pub(super) fn connectors(file: &Value) -> Result<Connectors, crate::connector::L
 impl Story {
     /// A tool of the connector that a file describes, with these credentials.
     pub(super) fn new(file: &Value, credentials: Value) -> Self {
+        let kept = Kept::default();
+        let mut all = kept.0.lock().unwrap();
+        all.insert(CREDENTIALS.to_owned(), credentials.clone());
+        drop(all);
+        Self::over(Arc::new(kept), file, &credentials)
+    }
+
+    /// The same, when the store with its credentials is away.
+    pub(super) fn with_store_away(file: &Value, credentials: &Value) -> Self {
+        Self::over(Arc::new(Away), file, credentials)
+    }
+
+    fn over(secrets: Arc<dyn SecretStore>, file: &Value, credentials: &Value) -> Self {
         let connectors = Arc::new(connectors(file).unwrap_or_else(|e| panic!("{e}")));
         let shown = toolroom_domain::connector::shown(
             &connectors.specs()[0].credentials_schema,
-            &credentials,
+            credentials,
         );
-        let kept = Kept::default();
-        let id = "tool/1".to_owned();
-        kept.0.lock().unwrap().insert(id.clone(), credentials);
         let executor = Executor::try_new(Options {
-            secrets: Arc::new(kept),
+            secrets,
             connectors,
             ..options(&["127.0.0.0/8"])
         });
         let config = ConnectorConfig {
             connector: "STORY".to_owned(),
             credentials: CredentialsRef {
-                id,
+                id: CREDENTIALS.to_owned(),
                 version: 3,
                 shown,
             },
