@@ -117,6 +117,20 @@ async fn a_change_keeps_what_is_masked_and_replaces_the_rest_for_good() {
     let job = execute(&app, "api", json!({"path": "x"}), false).await;
     assert_eq!(job["output"]["body"], json!({"from": "second"}), "{job}");
 
+    // The address of then is not that of the secret of now: it is not sent there.
+    let old = "mutation { executeTool(toolName: \"api\", toolVersion: 1, input: {path: \"x\"}) {
+        status error { category message } } }";
+    let old = app.data(old, json!({})).await["executeTool"].clone();
+    assert_eq!(old["error"]["category"], "AUTHENTICATION", "{old}");
+    assert!(
+        old["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("`baseUrl`"),
+        "{old}"
+    );
+    assert_eq!(first.calls(), 0);
+
     // A new secret alone is a new version, too.
     let renewed = moved(json!({"baseUrl": second.url, "bearerToken": "another-token"}));
     assert_eq!(app.data(update, renewed).await["updateTool"]["version"], 3);

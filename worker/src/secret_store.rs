@@ -1,7 +1,6 @@
 //! The executor's secrets, out of the vault.
 
 use async_trait::async_trait;
-use serde_json::Value;
 use toolroom_domain::WorkspaceId;
 use toolroom_eventlog::{
     Vault,
@@ -9,7 +8,7 @@ use toolroom_eventlog::{
 };
 use zeroize::Zeroizing;
 
-use crate::executor::{SecretStore, SecretValue, StoreError};
+use crate::executor::{KeptCredentials, SecretStore, SecretValue, StoreError};
 
 /// The secrets of all workspaces, as the vault holds them. What changes on any node counts here
 /// within a moment, and after 30 s in any case.
@@ -51,14 +50,16 @@ impl SecretStore for VaultSecrets {
         &self,
         workspace: WorkspaceId,
         id: &str,
-    ) -> Result<Option<Value>, StoreError> {
+    ) -> Result<Option<KeptCredentials>, StoreError> {
         let row = self
             .0
             .cached_row(workspace, CREDENTIALS, id)
             .await
             .map_err(failed)?;
-        let read =
-            |bytes: &[u8]| serde_json::from_slice(bytes).map_err(|_| failed("they are no JSON"));
-        row.map(|row| read(&row.bytes)).transpose()
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some(KeptCredentials {
+            value: serde_json::from_slice(&row.bytes).map_err(|_| failed("they are no JSON"))?,
+            version: row.version,
+        }))
     }
 }

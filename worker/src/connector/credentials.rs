@@ -8,6 +8,7 @@ use toolroom_domain::{
 };
 use url::Url;
 
+use super::format::File;
 use crate::executor::{
     Journal,
     error::CallError,
@@ -30,7 +31,7 @@ const SECRET_PATH_BYTES: usize = 8;
 /// When something of them is not kept any more, or the store does not answer.
 pub(super) async fn resolve(
     source: &Source<'_>,
-    schema: &Value,
+    file: &File,
     of: &CredentialsRef,
     secrets: &mut Secrets,
 ) -> Result<Value, CallError> {
@@ -50,10 +51,13 @@ pub(super) async fn resolve(
             )
         }
     })?;
-    let kept = kept.unwrap_or(Value::Null);
+    let (kept, version) = match kept {
+        Some(kept) => (kept.value, kept.version),
+        None => (Value::Null, of.version),
+    };
     source.journal.secrets_used(vec![SecretUse {
         name: format!("credentials/{}", of.id),
-        version: of.version,
+        version,
     }]);
     let mut whole = unmasked(&of.shown, &kept).map_err(|missing| {
         CallError::failed(
@@ -64,12 +68,53 @@ pub(super) async fn resolve(
             ),
         )
     })?;
+    // A secret belongs to the address that it was set with: a version that had another one must not
+    // send it there.
+    if whole != of.shown
+        && let Some(field) = moved(file, &whole, &kept)
+    {
+        return Err(CallError::failed(
+            ErrorCategory::Authentication,
+            format!(
+                "the credentials of the tool's version {} are not kept any more: version {version} \
+                 replaced them together with `{field}`; run that version, or set them with `updateTool`",
+                of.version
+            ),
+        ));
+    }
     let resolved = resolve_references(source, &mut whole, secrets).await;
     // Also where nothing is sent after all: the secrets were read.
     secrets.tell(source.journal);
     resolved?;
-    register(schema, &whole, secrets);
+    register(&file.credentials, &whole, secrets);
     Ok(whole)
+}
+
+/// The first field that may say where requests go and is not what is kept.
+fn moved<'a>(file: &File, whole: &'a Value, kept: &'a Value) -> Option<&'a str> {
+    let fields = |value: &'a Value| value.as_object().into_iter().flatten();
+    let mut names = fields(whole).chain(fields(kept)).map(|(name, _)| &**name);
+    names.find(|name| whole.get(name) != kept.get(name) && may_lead(file, name))
+}
+
+/// Whether a field of the credentials may say where requests go: its name stands in the template of
+/// an address, or code connects.
+fn may_lead(file: &File, field: &str) -> bool {
+    let tested = file.test.iter();
+    let in_code = file.actions.iter().any(|action| action.handler.is_some())
+        || tested.clone().any(|test| test.handler.is_some());
+    let requests = file.actions.iter().map(|action| &action.requests);
+    let requests = requests.chain(tested.map(|test| &test.requests)).flatten();
+    let mut addresses = requests
+        .flat_map(|alternative| alternative.calls())
+        .filter_map(|request| request.url.as_deref())
+        .chain(file.base_url.as_deref());
+    // What reads them all may read this one.
+    let reads_all = |source: &str| {
+        let mut rest = source.split("credentials").skip(1);
+        rest.any(|after| !after.starts_with('.'))
+    };
+    in_code || addresses.any(|source| source.contains(field) || reads_all(source))
 }
 
 async fn resolve_references(

@@ -189,7 +189,7 @@ async fn resolved(
         journal: around.wire.journal(),
     };
     let (schema, of) = (&connector.file.credentials, &wanted.config.credentials);
-    let credentials = credentials::resolve(&source, schema, of, secrets).await?;
+    let credentials = credentials::resolve(&source, &connector.file, of, secrets).await?;
     let credentials = with_defaults(schema, &credentials);
     // A reference is checked only now that its value is known; the connector may be a newer one.
     connector

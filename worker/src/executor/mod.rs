@@ -50,7 +50,7 @@ pub use self::{
     fetch::Fetcher,
     journal::{Announced, Journal, Level},
     rest::map_output,
-    secrets::{EnvLookup, NoSecrets, SecretStore, SecretValue, StoreError},
+    secrets::{EnvLookup, KeptCredentials, NoSecrets, SecretStore, SecretValue, StoreError},
 };
 
 /// What a native function has told and may wait to be passed on; of more progress the newest is left

@@ -88,6 +88,57 @@ async fn a_version_whose_secrets_were_replaced_says_so() {
     assert!(!failed.retryable);
 }
 
+/// What a later version has set in the place of what the story's tool was registered with.
+async fn after(replaced: Value) -> (Story, Server) {
+    let server = Server::json(json!({})).await;
+    let credentials = json!({"url": server.url("/"), "token": "token-1"});
+    let story = Story::new(&plain(), credentials.clone());
+    let mut new = credentials;
+    for (name, value) in replaced.as_object().unwrap() {
+        new[name] = value.clone();
+    }
+    story.replace(new, 5);
+    (story, server)
+}
+
+#[tokio::test]
+async fn a_version_gets_no_secret_that_was_set_for_another_address() {
+    for replaced in [
+        json!({"url": "https://new.test", "token": "token-2"}),
+        json!({"url": "https://new.test"}),
+    ] {
+        let (story, server) = after(replaced).await;
+        let failed = story.run(json!({})).await.unwrap_err();
+        assert_eq!(failed.category, ErrorCategory::Authentication);
+        assert!(
+            failed.message.contains("version 3") && failed.message.contains("version 5"),
+            "{failed}"
+        );
+        assert_eq!(server.seen(), [""; 0], "nothing is sent to the old one");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_was_replaced_for_the_same_address_serves_old_versions_and_is_told_as_such() {
+    let (story, server) = after(json!({"token": "token-2", "retries": 4})).await;
+    story.run(json!({})).await.unwrap();
+    assert!(server.request().contains("authorization: Bearer token-2"));
+    let used = story.told.secrets.lock().unwrap()[0].clone();
+    assert_eq!(
+        (used.name.as_str(), used.version),
+        ("credentials/tool/1", 5)
+    );
+}
+
+#[tokio::test]
+async fn a_version_without_secrets_needs_nothing_that_is_kept() {
+    let server = Server::json(json!({})).await;
+    let story = Story::new(&plain(), json!({"url": server.url("/"), "token": "${API_KEY}"}));
+    story.replace(json!({"url": "https://new.test"}), 5);
+    story.run(json!({})).await.unwrap();
+    assert!(server.request().contains(API_KEY));
+}
+
 #[tokio::test]
 async fn examples_are_rendered_with_their_secrets_masked() {
     let act = action(json!({

@@ -17,14 +17,14 @@ use toolroom_domain::{
 use crate::{
     connector::Connectors,
     executor::{
-        Announced, Call, CallError, Executor, Journal, Level, Options, SecretStore, SecretValue,
+        Announced, Call, CallError, Executor, Journal, KeptCredentials, Level, Options, SecretStore, SecretValue,
         StoreError, tests::support::options,
     },
 };
 
 /// The credentials of all tools, by id.
 #[derive(Default)]
-pub(super) struct Kept(pub(super) Mutex<HashMap<String, Value>>);
+pub(super) struct Kept(pub(super) Mutex<HashMap<String, KeptCredentials>>);
 
 /// A store that does not answer.
 struct Away;
@@ -35,7 +35,11 @@ impl SecretStore for Away {
         Err(StoreError("the database is away".to_owned()))
     }
 
-    async fn credentials(&self, _: WorkspaceId, _: &str) -> Result<Option<Value>, StoreError> {
+    async fn credentials(
+        &self,
+        _: WorkspaceId,
+        _: &str,
+    ) -> Result<Option<KeptCredentials>, StoreError> {
         Err(StoreError("the database is away".to_owned()))
     }
 }
@@ -46,13 +50,20 @@ impl SecretStore for Kept {
         Ok(None)
     }
 
-    async fn credentials(&self, _: WorkspaceId, id: &str) -> Result<Option<Value>, StoreError> {
+    async fn credentials(
+        &self,
+        _: WorkspaceId,
+        id: &str,
+    ) -> Result<Option<KeptCredentials>, StoreError> {
         Ok(self.0.lock().unwrap().get(id).cloned())
     }
 }
 
 /// Where the credentials of a story's tool are kept.
 const CREDENTIALS: &str = "tool/1";
+
+/// The version of a story's tool.
+const VERSION: u32 = 3;
 
 /// What a run told.
 #[derive(Default)]
@@ -93,6 +104,7 @@ impl Journal for Told {
 /// A tool of a connector that a story writes.
 pub(super) struct Story {
     executor: Executor,
+    kept: Arc<Kept>,
     pub(super) definition: Definition,
     pub(super) told: Told,
 }
@@ -147,19 +159,30 @@ pub(super) fn connectors(file: &Value) -> Result<Connectors, crate::connector::L
 impl Story {
     /// A tool of the connector that a file describes, with these credentials.
     pub(super) fn new(file: &Value, credentials: Value) -> Self {
-        let kept = Kept::default();
-        let mut all = kept.0.lock().unwrap();
-        all.insert(CREDENTIALS.to_owned(), credentials.clone());
-        drop(all);
-        Self::over(Arc::new(kept), file, &credentials)
+        let kept = Arc::new(Kept::default());
+        let store = Arc::clone(&kept) as Arc<dyn SecretStore>;
+        let story = Self::over(store, kept, file, &credentials);
+        story.replace(credentials, VERSION);
+        story
+    }
+
+    /// Keeps other credentials in the place of those that were kept, as of a version of the tool.
+    pub(super) fn replace(&self, value: Value, version: u32) {
+        let mut all = self.kept.0.lock().unwrap();
+        all.insert(CREDENTIALS.to_owned(), KeptCredentials { value, version });
     }
 
     /// The same, when the store with its credentials is away.
     pub(super) fn with_store_away(file: &Value, credentials: &Value) -> Self {
-        Self::over(Arc::new(Away), file, credentials)
+        Self::over(Arc::new(Away), Arc::default(), file, credentials)
     }
 
-    fn over(secrets: Arc<dyn SecretStore>, file: &Value, credentials: &Value) -> Self {
+    fn over(
+        secrets: Arc<dyn SecretStore>,
+        kept: Arc<Kept>,
+        file: &Value,
+        credentials: &Value,
+    ) -> Self {
         let connectors = Arc::new(connectors(file).unwrap_or_else(|e| panic!("{e}")));
         let shown = toolroom_domain::connector::shown(
             &connectors.specs()[0].credentials_schema,
@@ -174,13 +197,14 @@ impl Story {
             connector: "STORY".to_owned(),
             credentials: CredentialsRef {
                 id: CREDENTIALS.to_owned(),
-                version: 3,
+                version: VERSION,
                 shown,
             },
             config: None,
         };
         Self {
             executor: executor.unwrap(),
+            kept,
             definition: Definition {
                 config: ToolConfig::Connector(Box::new(config)),
                 input_schema: json!({"type": "object"}),

@@ -21,7 +21,8 @@ use super::stand_in::{Day, StandIn, Vendor};
 use crate::{
     connector::{Connectors, Engine, Surroundings, Wanted},
     executor::{
-        CallError, EgressOptions, Journal, Level, Resolver, SecretStore, SecretValue, StoreError,
+        CallError, EgressOptions, Journal, KeptCredentials, Level, Resolver, SecretStore,
+        SecretValue, StoreError,
         egress::Egress,
         http::{Effects, Wire},
         rest::Templates,
@@ -77,8 +78,15 @@ impl SecretStore for Vault {
         Ok(None)
     }
 
-    async fn credentials(&self, _: WorkspaceId, _: &str) -> Result<Option<Value>, StoreError> {
-        Ok(Some(self.0.clone()))
+    async fn credentials(
+        &self,
+        _: WorkspaceId,
+        _: &str,
+    ) -> Result<Option<KeptCredentials>, StoreError> {
+        Ok(Some(KeptCredentials {
+            value: self.0.clone(),
+            version: 1,
+        }))
     }
 }
 

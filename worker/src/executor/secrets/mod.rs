@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use self::mask::Mask;
 pub(crate) use self::store::SecretSource;
-pub use self::store::{EnvLookup, NoSecrets, SecretStore, SecretValue, StoreError};
+pub use self::store::{EnvLookup, KeptCredentials, NoSecrets, SecretStore, SecretValue, StoreError};
 use super::{
     error::CallError,
     journal::Journal,
@@ -184,7 +184,11 @@ mod tests {
             }
         }
 
-        async fn credentials(&self, _: WorkspaceId, _: &str) -> Result<Option<Value>, StoreError> {
+        async fn credentials(
+            &self,
+            _: WorkspaceId,
+            _: &str,
+        ) -> Result<Option<KeptCredentials>, StoreError> {
             Ok(None)
         }
     }

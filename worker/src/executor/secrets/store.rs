@@ -24,6 +24,21 @@ impl fmt::Debug for SecretValue {
     }
 }
 
+/// The credentials that are kept of a tool. Never printed.
+#[derive(Clone)]
+pub struct KeptCredentials {
+    /// The credentials, as JSON.
+    pub value: Value,
+    /// The version of the tool with which they were set.
+    pub version: u32,
+}
+
+impl fmt::Debug for KeptCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeptCredentials(version {})", self.version)
+    }
+}
+
 /// Why a store could not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the secrets could not be read: {0}")]
@@ -42,7 +57,7 @@ pub trait SecretStore: Send + Sync {
         name: &str,
     ) -> Result<Option<SecretValue>, StoreError>;
 
-    /// The credentials of an id, as JSON, if the workspace has them.
+    /// The credentials of an id, if the workspace has them.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -50,7 +65,7 @@ pub trait SecretStore: Send + Sync {
         &self,
         workspace: WorkspaceId,
         id: &str,
-    ) -> Result<Option<Value>, StoreError>;
+    ) -> Result<Option<KeptCredentials>, StoreError>;
 }
 
 /// A store that holds nothing.
@@ -63,7 +78,11 @@ impl SecretStore for NoSecrets {
         Ok(None)
     }
 
-    async fn credentials(&self, _: WorkspaceId, _: &str) -> Result<Option<Value>, StoreError> {
+    async fn credentials(
+        &self,
+        _: WorkspaceId,
+        _: &str,
+    ) -> Result<Option<KeptCredentials>, StoreError> {
         Ok(None)
     }
 }
