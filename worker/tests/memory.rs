@@ -21,7 +21,7 @@ use toolroom_worker::{
     connector::Connectors,
     executor::{
         Call, CallError, EgressOptions, Executor, Journal, Level, NoSecrets, Options,
-        SystemResolver,
+        SystemResolver, Unpaced,
     },
 };
 
@@ -173,6 +173,7 @@ async fn an_attack_is_bounded_in_memory() {
             input: &input,
             is_test: false,
             journal: &Deaf,
+            pacing: &Unpaced,
             cancel: CancellationToken::new(),
         };
         let _ = peak();

@@ -14,9 +14,10 @@ use serde_json::Value;
 use sqlx::PgPool;
 use toolroom_domain::{
     Clock, JobId, WorkspaceId,
-    job::{self, Command, Job, Told},
+    connector::TEST_CONNECTION,
+    job::{self, Command, Job, Told, ToolRef},
     port::RunOutcome,
-    tool::Definition,
+    tool::{Definition, Kind},
 };
 use toolroom_eventlog::{
     CommandBus, CommandContext, CommandError, Loaded, Vault, append::SideRow, command::Target,
@@ -28,7 +29,7 @@ use self::recorder::Recorder;
 use crate::{
     calls::Place,
     executor::{self, CallError, Executor, Journal as _, Level},
-    gate::{Ask, Gate, Ground, Wait},
+    gate::{Ask, Gate, Ground, Proof, Settled, Steps, Wait},
     leasing::lease,
 };
 
@@ -154,6 +155,10 @@ impl Attempts {
         let Some(tool) = job.tool() else {
             return Err(CallError::invalid("the job names no tool"));
         };
+        let tell = |line| recorder.line(Level::Info, "gate", line);
+        let ask = self.ask(started, tool, &tell);
+        let announced = || recorder.take_announced();
+        let steps = Steps::new(&self.gate, &ask, &announced);
         let call = executor::Call {
             workspace: started.workspace,
             job: started.id,
@@ -165,13 +170,33 @@ impl Attempts {
             input: &started.input,
             is_test: job.is_test(),
             journal: recorder,
+            pacing: &steps,
             cancel: started.place.cancel.clone(),
         };
         if job.is_recorded() {
             return self.recall(started, &call).await;
         }
-        let tell = |line| recorder.line(Level::Info, "gate", line);
-        let ask = Ask {
+        // What is only shown asks nobody, and says nothing of the other side.
+        if !self.executor.may_send(&call) {
+            return self.executor.run(call).await;
+        }
+        let cancel = &started.place.cancel;
+        let settled = |outcome: &Result<Value, CallError>| {
+            Settled::of(outcome, proof(job, steps.any()), announced())
+        };
+        self.gate
+            .guard(&ask, cancel, self.executor.run(call), settled)
+            .await
+    }
+
+    fn ask<'a>(
+        &self,
+        started: &'a Started,
+        tool: &'a ToolRef,
+        tell: &'a (dyn Fn(String) + Send + Sync),
+    ) -> Ask<'a> {
+        let job = &started.job.aggregate;
+        Ask {
             workspace: started.workspace,
             tool: tool.id,
             tool_type: tool.connector.as_deref().unwrap_or(tool.kind.as_str()),
@@ -181,13 +206,9 @@ impl Attempts {
                 Ground::Back => job.run_at().or(job.requested_at()),
                 Ground::Fore => None,
             },
-            tell: &tell,
-        };
-        let cancel = &started.place.cancel;
-        let announced = || recorder.last_announced();
-        self.gate
-            .guard(&ask, cancel, self.executor.run(call), announced)
-            .await
+            is_trial: job.action() == Some(TEST_CONNECTION),
+            tell,
+        }
     }
 
     /// A lease that a heartbeat has made longer would keep the next attempt waiting for its end.
@@ -271,6 +292,20 @@ impl Attempts {
         if let Err(error) = appended {
             tracing::warn!(job = %started.id, %error, "what an aborted call did could not be told");
         }
+    }
+}
+
+/// What it proves if a run of this job succeeds.
+fn proof(job: &Job, has_sent: bool) -> Proof {
+    let is_native = job.tool().is_some_and(|tool| tool.kind == Kind::Native);
+    match (is_native, has_sent) {
+        // What it does in test mode is its own affair.
+        (true, _) if job.is_test() => Proof::Nothing,
+        (true, _) => Proof::Works,
+        (false, false) => Proof::Nothing,
+        // A harmless call is another one than those that failed.
+        (false, true) if job.action() == Some(TEST_CONNECTION) => Proof::Answers,
+        (false, true) => Proof::Works,
     }
 }
 

@@ -109,9 +109,9 @@ impl Recorder {
         self.attempt
     }
 
-    /// What the other side said last of its limits.
-    pub(super) fn last_announced(&self) -> Announced {
-        self.gathered().announced
+    /// What the other side said last of its limits, since this was asked.
+    pub(super) fn take_announced(&self) -> Announced {
+        std::mem::take(&mut self.gathered().announced)
     }
 
     pub(super) fn exit_code(&self) -> Option<i32> {

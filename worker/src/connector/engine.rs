@@ -105,6 +105,13 @@ impl Engine {
         found.check_input(&with_defaults(&found.action.input, input))
     }
 
+    /// Whether an action changes nothing, so that a rehearsal carries it out.
+    pub(crate) fn is_harmless(&self, kind: &str, action: Option<&str>) -> bool {
+        let found = self.0.find(kind);
+        let found = found.and_then(|connector| find_action(connector, action).ok());
+        found.is_some_and(|found| found.action.harmless)
+    }
+
     fn connector(&self, kind: &str) -> Result<&Connector, Violation> {
         self.0.find(kind).ok_or_else(|| {
             let known: Vec<_> = self.specs().iter().map(|spec| &*spec.kind).collect();

@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use toolroom_domain::tool::{HttpMethod, ToolConfig};
+use toolroom_domain::tool::{HttpMethod, RestApi, ToolConfig};
 use url::Url;
 
 use super::{
@@ -27,8 +27,7 @@ pub(super) async fn test(
             ));
         }
         ToolConfig::Rest(rest) => {
-            let reads = matches!(rest.api.method, HttpMethod::Get | HttpMethod::Head);
-            if reads && takes_nothing(executor, call) {
+            if reads(&rest.api) && takes_nothing(executor, call) {
                 executor.outcome(call, wire).await?;
                 let details = json!({ "sent": true });
                 return Ok(told("the endpoint answers as the tool expects", details));
@@ -49,6 +48,11 @@ pub(super) async fn test(
     }
     let message = format!("the server is there: it answers {status} without credentials");
     Ok(told(&message, json!({ "sent": true, "status": status })))
+}
+
+/// Whether a call changes nothing, as far as its method says (RFC 9110, section 9.2.1).
+pub(super) fn reads(api: &RestApi) -> bool {
+    matches!(api.method, HttpMethod::Get | HttpMethod::Head)
 }
 
 fn takes_nothing(executor: &Executor, call: &Call<'_>) -> bool {

@@ -15,6 +15,7 @@ pub(crate) mod http;
 pub(crate) mod journal;
 mod jsonpath;
 pub mod native;
+mod pacing;
 pub(crate) mod rehearsal;
 pub(crate) mod rest;
 pub(crate) mod schema;
@@ -40,6 +41,7 @@ use crate::connector::{self, Connectors};
 use self::{
     egress::Egress,
     http::{Effects, Wire},
+    pacing::Limit,
     rehearsal::Rehearsal,
     rest::{Templates, Tokens},
     secrets::SecretSource,
@@ -49,6 +51,7 @@ pub use self::{
     error::{CallError, DETAILS_BYTES, Error},
     fetch::Fetcher,
     journal::{Announced, Journal, Level},
+    pacing::{Pacing, Unpaced},
     rest::map_output,
     secrets::{EnvLookup, KeptCredentials, NoSecrets, SecretStore, SecretValue, StoreError},
 };
@@ -106,6 +109,8 @@ pub struct Call<'a> {
     pub is_test: bool,
     /// Is told what the run does.
     pub journal: &'a dyn Journal,
+    /// Says when its requests may leave.
+    pub pacing: &'a dyn Pacing,
     /// Ends the run.
     pub cancel: CancellationToken,
 }
@@ -170,6 +175,21 @@ impl Executor {
         self.natives.find(path).is_some_and(|found| found.is_pure)
     }
 
+    /// Whether a run may reach the outside. A rehearsal may be one that only shows its request.
+    pub(crate) fn may_send(&self, call: &Call<'_>) -> bool {
+        if !call.is_test || call.action == Some(TEST_CONNECTION) {
+            return true;
+        }
+        match &call.definition.config {
+            ToolConfig::Native(_) => true,
+            ToolConfig::External(_) => false,
+            ToolConfig::Rest(rest) => connection::reads(&rest.api),
+            ToolConfig::Connector(config) => {
+                self.connectors.is_harmless(&config.connector, call.action)
+            }
+        }
+    }
+
     /// Runs one attempt and checks its output. Dropping the future ends the run too.
     ///
     /// # Errors
@@ -189,14 +209,15 @@ impl Executor {
 
     async fn bounded(&self, call: &Call<'_>) -> Result<Value, CallError> {
         let policy = call.definition.policy.resolve();
-        let limit = Duration::from_millis(policy.timeout_ms);
         let effects = Arc::new(Effects::default());
-        let attempt = AssertUnwindSafe(self.attempt(call, policy, &effects)).catch_unwind();
+        let limit = Limit::new(Duration::from_millis(policy.timeout_ms), call.pacing);
+        let attempt = AssertUnwindSafe(self.attempt(call, policy, &effects, &limit)).catch_unwind();
         // Both futures are gone before the end is judged: only then is it known what was cut off.
         let end = tokio::select! {
             biased;
             () = call.cancel.cancelled() => End::Cancelled,
-            outcome = tokio::time::timeout(limit, attempt) => outcome.map_or(End::Late, End::Reached),
+            outcome = attempt => End::Reached(outcome),
+            () = limit.passes() => End::Late,
         };
         let error = match end {
             End::Reached(Ok(Ok(output))) => return Ok(output),
@@ -240,6 +261,7 @@ impl Executor {
         call: &Call<'_>,
         policy: Policy,
         effects: &Arc<Effects>,
+        pacing: &dyn Pacing,
     ) -> Result<Value, CallError> {
         let config = &call.definition.config;
         let is_connector = matches!(config, ToolConfig::Connector(_));
@@ -259,7 +281,8 @@ impl Executor {
             &*self.clock,
             call.job,
             Arc::clone(effects),
-        );
+        )
+        .paced_by(pacing);
         if !is_connector && call.action.is_some() {
             return connection::test(self, call, &wire).await;
         }

@@ -9,7 +9,7 @@ use super::{
     Ask, Denied, Gate, Pass, SHARED_WITHIN,
     circuit::{Entry, State},
     in_words,
-    pace::{Departure, Rate},
+    pace::Departure,
     refusals,
     shared::Known,
     tool::Tool,
@@ -37,14 +37,13 @@ impl Gate {
     /// When it may not be made before that: the circuit is open, or the rate is used up.
     pub async fn admit(&self, ask: &Ask<'_>) -> Result<Pass, Denied> {
         let tool = self.tool(ask.workspace, ask.tool);
-        let rate = (self.0.rate)(ask.tool_type);
-        tool.local().rate = rate;
+        tool.local().rate = (self.0.rate)(ask.tool_type);
         let begun = Instant::now();
         let mut has_departed = false;
         loop {
             self.wait_for_circuit(&tool, ask).await?;
             if !has_departed {
-                self.wait_for_departure(&tool, ask, rate).await?;
+                self.wait_for_departure(&tool, ask, ask.deadline).await?;
                 has_departed = true;
             }
             if let Some(entry) = self.enter(&tool, ask).await {
@@ -76,6 +75,9 @@ impl Gate {
             let Some(left) = left.filter(|left| !left.is_zero()) else {
                 return Ok(());
             };
+            if is_open && ask.is_trial {
+                return Ok(());
+            }
             let patience = ask.deadline.saturating_duration_since(Instant::now());
             // How long another's probe takes nobody knows.
             if patience.is_zero() || (is_open && left > patience) {
@@ -108,23 +110,27 @@ impl Gate {
         }
     }
 
-    /// Waits for the moment at which the call may leave.
-    async fn wait_for_departure(
+    /// Waits for the moment at which the call, or a request of it, may leave.
+    pub(super) async fn wait_for_departure(
         &self,
         tool: &Arc<Tool>,
         ask: &Ask<'_>,
-        rate: Option<Rate>,
+        deadline: Instant,
     ) -> Result<(), Denied> {
-        if !tool.local().is_paced(self.0.shared.time.now()) {
-            return Ok(());
-        }
+        let rate = {
+            let local = tool.local();
+            if !local.is_paced(self.0.shared.time.now()) {
+                return Ok(());
+            }
+            local.rate
+        };
         let turn = tool.turn.lock().await;
         // As far as this node knows, which is less than there is: whoever is refused asks nobody.
         let wait = {
             let now = self.0.shared.time.now();
             tool.local().known.pace.wait(rate, now)
         };
-        let patience = ask.deadline.saturating_duration_since(Instant::now());
+        let patience = deadline.saturating_duration_since(Instant::now());
         if wait > patience {
             return Err(too_fast(ask, wait));
         }
@@ -163,13 +169,26 @@ impl Gate {
         let _turn = tool.turn.lock().await;
         // Whoever had the turn before may have closed it, or probes.
         let now = self.0.shared.time.now();
-        match tool.local().known.circuit.opens_in(now) {
-            None => return free(tool),
-            Some(Duration::ZERO) => {}
-            Some(_) => return None,
+        let is_tried = {
+            let local = tool.local();
+            let circuit = &local.known.circuit;
+            match circuit.opens_in(now) {
+                None => return local.free_entry(now),
+                Some(Duration::ZERO) => true,
+                Some(_) => ask.is_trial && matches!(circuit.state(), State::Open { .. }),
+            }
+        };
+        if !is_tried {
+            return None;
         }
         let within = ask.timeout + PROBE_MARGIN;
-        let probe = |known: &mut Known, now| (known.circuit.probe(within, now), None);
+        let probe = |known: &mut Known, now| {
+            let entry = match ask.is_trial {
+                true => known.circuit.trial(within, now),
+                false => known.circuit.probe(within, now),
+            };
+            (entry, None)
+        };
         match self.change(tool, SHARED_WITHIN, probe).await {
             Ok(Ok(entry)) => {
                 if let Entry::Probe { .. } = entry {

@@ -125,6 +125,9 @@ pub struct Probe {
     id: u64,
     /// When it is taken for lost, with its node.
     until: Timestamp,
+    /// Until when calls were to be kept back, of one that was let in before that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    open_until: Option<Timestamp>,
 }
 
 /// Whether calls are let through.
@@ -336,6 +339,27 @@ impl Circuit {
             Some(Duration::ZERO) => {}
             Some(left) => return Err(left),
         }
+        Ok(self.let_probe(within, None, now))
+    }
+
+    /// The same for a call that somebody makes to see whether the tool works again: it need not wait
+    /// for the time that calls are kept back.
+    ///
+    /// # Errors
+    /// When another one probes: how long to wait at the most.
+    pub fn trial(&mut self, within: Duration, now: Timestamp) -> Result<Entry, Duration> {
+        match &self.state {
+            State::Open { until } => Ok(self.let_probe(within, Some(*until), now)),
+            State::Closed | State::HalfOpen { .. } => self.probe(within, now),
+        }
+    }
+
+    fn let_probe(
+        &mut self,
+        within: Duration,
+        open_until: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Entry {
         let successes = match &self.state {
             State::HalfOpen { successes, .. } => *successes,
             State::Closed | State::Open { .. } => 0,
@@ -344,12 +368,13 @@ impl Circuit {
         let probe = Probe {
             id: self.probes,
             until: later(now, within.min(PROBE_MAX)),
+            open_until,
         };
         self.state = State::HalfOpen {
             successes,
             probe: Some(probe),
         };
-        Ok(Entry::Probe { id: probe.id })
+        Entry::Probe { id: probe.id }
     }
 
     /// Takes in the end of a probe. One that was taken for lost counts no more.
@@ -357,9 +382,7 @@ impl Circuit {
         let State::HalfOpen { successes, probe } = &mut self.state else {
             return None;
         };
-        if probe.is_none_or(|probe| probe.id != id) {
-            return None;
-        }
+        let ended = probe.filter(|probe| probe.id == id)?;
         *probe = None;
         match verdict {
             Verdict::Works | Verdict::Answers => {
@@ -370,7 +393,13 @@ impl Circuit {
                 let failures = self.failures.saturating_add(1);
                 Some(self.open(failures, now))
             }
-            Verdict::Silent => None,
+            Verdict::Silent => {
+                // Nothing was learnt: what it was let in before goes on.
+                if let Some(until) = ended.open_until {
+                    self.state = State::Open { until };
+                }
+                None
+            }
         }
     }
 }

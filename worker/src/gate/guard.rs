@@ -5,7 +5,7 @@ use std::future::Future;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::{Ask, Denied, Gate, Settled};
+use super::{Ask, Denied, Gate, Proof, Settled};
 use crate::executor::{Announced, CallError};
 
 impl From<Denied> for CallError {
@@ -20,27 +20,32 @@ impl From<Denied> for CallError {
 }
 
 impl Settled {
-    /// What the outcome of a call says of the other side, and what that said itself.
-    pub fn of(outcome: &Result<Value, CallError>, announced: Announced) -> Self {
+    /// What the outcome of a call says of the other side, a success this, and what that said itself.
+    pub fn of(outcome: &Result<Value, CallError>, proof: Proof, announced: Announced) -> Self {
         let Err(error) = outcome else {
             return Self {
                 failed: None,
+                proof,
                 announced,
             };
         };
-        Self {
-            failed: Some((error.code, error.category)),
-            announced: Announced {
-                retry_after: error.retry_after.or(announced.retry_after),
-                ..announced
-            },
+        let failed = Some((error.code, error.category));
+        let mut settled = Self {
+            failed,
+            proof: Proof::Nothing,
+            announced,
+        };
+        // When we ourselves let it leave is no wish of the other side.
+        if error.retry_after.is_some() && !settled.is_kept_back() {
+            settled.announced.retry_after = error.retry_after;
         }
+        settled
     }
 }
 
 impl Gate {
-    /// Has a call made once it may be, and tells how it ended, with what the other side `announced`.
-    /// `call` does nothing before it is polled.
+    /// Has a call made once it may be, and tells how it ended, as `settled` has it. `call` does nothing
+    /// before it is polled.
     ///
     /// # Errors
     /// What the call fails of, or why it is not made.
@@ -49,7 +54,7 @@ impl Gate {
         ask: &Ask<'_>,
         cancel: &CancellationToken,
         call: impl Future<Output = Result<Value, CallError>>,
-        announced: impl FnOnce() -> Announced,
+        settled: impl FnOnce(&Result<Value, CallError>) -> Settled,
     ) -> Result<Value, CallError> {
         let pass = tokio::select! {
             biased;
@@ -57,7 +62,7 @@ impl Gate {
             admitted = self.admit(ask) => admitted?,
         };
         let outcome = call.await;
-        pass.settle(Settled::of(&outcome, announced())).await;
+        pass.settle(settled(&outcome)).await;
         outcome
     }
 }

@@ -15,6 +15,7 @@ mod pace;
 mod room;
 mod share;
 mod shared;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -42,7 +43,7 @@ use self::{
     time::SharedTime,
     tool::Tool,
 };
-pub use self::{pace::Rate, room::Place, shared::Error, verdict::Verdict};
+pub use self::{pace::Rate, room::Place, shared::Error, steps::Steps, verdict::Verdict};
 use crate::{executor::Announced, leasing::claim::Rooms};
 
 /// Tools in memory: some 300 bytes each. What is forgotten is learnt again.
@@ -125,6 +126,9 @@ pub struct Ask<'a> {
     pub deadline: Instant,
     /// Since when its job waits in the background, if it does.
     pub since: Option<Timestamp>,
+    /// Whether somebody makes it to see whether the tool works: then it probes an open circuit, however
+    /// long that is to stay open.
+    pub is_trial: bool,
     /// Is told, in words for the job's log, what it waits for, and what its job has waited for.
     pub tell: &'a (dyn Fn(String) + Send + Sync),
 }
@@ -143,11 +147,25 @@ pub struct Denied {
     pub retry_after: Duration,
 }
 
+/// What the success of a call proves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Proof {
+    /// That calls succeed.
+    #[default]
+    Works,
+    /// That the other side answers.
+    Answers,
+    /// Nothing: it was not asked.
+    Nothing,
+}
+
 /// How a call ended.
 #[derive(Clone, Debug, Default)]
 pub struct Settled {
     /// Its code and category, if it failed.
     pub failed: Option<(ErrorCode, ErrorCategory)>,
+    /// What it proves, if it did not.
+    pub proof: Proof,
     /// What the other side said of its limits.
     pub announced: Announced,
 }

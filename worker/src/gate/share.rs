@@ -5,17 +5,18 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use toolroom_domain::{
-    ErrorCategory, ToolId,
+    ToolId,
     tool::{self as domain, Command},
 };
 use toolroom_eventlog::{CommandContext, CommandError, command::Target, ids};
 
 use super::{
-    Gate, SHARED_WITHIN, Settled, Verdict,
+    Gate, SHARED_WITHIN, Settled,
     circuit::{Entry, State, Transition},
     shared::{Error, Known},
     tool::{Tell, Tool},
 };
+use crate::executor::Announced;
 
 /// How often a node looks at the tools in trouble: so long a circuit that another node opened lets calls
 /// of this node through.
@@ -80,10 +81,7 @@ impl Gate {
     }
 
     pub(super) async fn settle(&self, tool: &Arc<Tool>, entry: Entry, settled: Settled) {
-        let verdict = match settled.failed {
-            None => Verdict::Works,
-            Some((code, category)) => Verdict::of(code, category),
-        };
+        let verdict = settled.verdict();
         match entry {
             Entry::Probe { id } => {
                 let probed = |known: &mut Known, now| ((), known.circuit.probed(id, verdict, now));
@@ -106,11 +104,15 @@ impl Gate {
                 }
             }
         }
-        let is_refused = matches!(settled.failed, Some((_, ErrorCategory::RateLimit)));
         let mut announced = settled.announced;
-        if is_refused && announced.retry_after.is_none() {
+        if settled.is_refused() && announced.retry_after.is_none() {
             announced.retry_after = Some(announced.reset_after.unwrap_or(REFUSED_FOR));
         }
+        self.note(tool, announced).await;
+    }
+
+    /// Takes in what the other side said of its limits.
+    pub(super) async fn note(&self, tool: &Arc<Tool>, announced: Announced) {
         let now = self.0.shared.time.now();
         if tool.local().is_news(announced, now) {
             let note = |known: &mut Known, now| {

@@ -2,6 +2,8 @@
 
 use toolroom_domain::{ErrorCategory, ErrorCode};
 
+use super::{Proof, Settled};
+
 /// What the end of a call says of whether the other side works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -42,6 +44,33 @@ impl Verdict {
                 | ErrorCategory::RateLimit,
             ) => Self::Answers,
             (_, ErrorCategory::Validation | ErrorCategory::Unknown) => Self::Silent,
+        }
+    }
+}
+
+impl Settled {
+    /// Whether it, or a request of it, was kept back by us.
+    pub(super) fn is_kept_back(&self) -> bool {
+        let code = self.failed.map(|(code, _)| code);
+        matches!(
+            code,
+            Some(ErrorCode::RateLimitExceeded | ErrorCode::CircuitOpen)
+        )
+    }
+
+    /// Whether the other side had enough of us.
+    pub(super) fn is_refused(&self) -> bool {
+        let category = self.failed.map(|(_, category)| category);
+        category == Some(ErrorCategory::RateLimit) && !self.is_kept_back()
+    }
+
+    /// What it says of whether the other side works.
+    pub(super) fn verdict(&self) -> Verdict {
+        match (self.failed, self.proof) {
+            (Some((code, category)), _) => Verdict::of(code, category),
+            (None, Proof::Works) => Verdict::Works,
+            (None, Proof::Answers) => Verdict::Answers,
+            (None, Proof::Nothing) => Verdict::Silent,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use toolroom_domain::{Clock as _, ErrorCategory, ErrorCode, tool::Tool};
-use toolroom_worker::gate::{Entered, Ground};
+use toolroom_worker::gate::{Entered, Ground, Proof, Settled};
 
 use crate::support::{Bench, HandClock, failed, tool, workspace};
 
@@ -221,4 +221,76 @@ async fn what_nobody_told_is_told_by_who_looks() {
     bench.node(Some(&clock)).gate.look().await.unwrap();
     let told = bench.circuit_events(1, 2).await;
     assert_eq!(told, ["ToolCircuitOpened", "ToolCircuitClosed"]);
+}
+
+fn proving(proof: Proof) -> Settled {
+    Settled {
+        proof,
+        ..Settled::default()
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_asked_nobody_ends_no_row_and_closes_nothing() {
+    let bench = Bench::start().await;
+    let clock = HandClock::new();
+    let node = bench.node(Some(&clock));
+    for _ in 0..5 {
+        for proof in [Proof::Nothing, Proof::Answers] {
+            let pass = node.ask_now(1).await.unwrap();
+            pass.settle(proving(proof)).await;
+        }
+        node.fail(1).await;
+    }
+    assert_eq!(
+        node.ask_now(1).await.unwrap_err().code,
+        ErrorCode::CircuitOpen
+    );
+    clock.pass(MINUTE);
+    for _ in 0..4 {
+        let probe = node.ask_now(1).await.unwrap();
+        assert_eq!(probe.entered(), Entered::Probing);
+        probe.settle(proving(Proof::Nothing)).await;
+    }
+    for _ in 0..2 {
+        let probe = node.ask_now(1).await.unwrap();
+        probe.settle(proving(Proof::Answers)).await;
+    }
+    assert_eq!(node.ask_now(1).await.unwrap().entered(), Entered::Freely);
+}
+
+#[tokio::test]
+async fn who_tries_a_broken_tool_need_not_wait_and_is_alone_with_it() {
+    let bench = Bench::start().await;
+    let clock = HandClock::new();
+    let mut trying = bench.node(Some(&clock));
+    let other = bench.node(Some(&clock));
+    trying.is_trial = true;
+    for _ in 0..5 {
+        other.fail(1).await;
+    }
+    trying.gate.look().await.unwrap();
+    clock.pass(MINUTE / 6);
+    // Who learns nothing leaves the circuit as it was.
+    let trial = trying.ask_now(1).await.unwrap();
+    assert_eq!(trial.entered(), Entered::Probing);
+    let denied = trying.ask_now(1).await.unwrap_err();
+    assert_eq!(denied.code, ErrorCode::CircuitOpen, "one at a time");
+    trial.settle(proving(Proof::Nothing)).await;
+    other.gate.look().await.unwrap();
+    assert_eq!(
+        other.ask_now(1).await.unwrap_err().retry_after,
+        MINUTE * 5 / 6
+    );
+    let trial = trying.ask_now(1).await.unwrap();
+    trial.settle(failed(ErrorCategory::Network)).await;
+    other.gate.look().await.unwrap();
+    assert_eq!(other.ask_now(1).await.unwrap_err().retry_after, MINUTE);
+    let trial = trying.ask_now(1).await.unwrap();
+    trial.settle(proving(Proof::Answers)).await;
+    other.gate.look().await.unwrap();
+    let probe = other.ask_now(1).await.unwrap();
+    assert_eq!(probe.entered(), Entered::Probing, "the other of two");
+    probe.settle(Settled::default()).await;
+    assert_eq!(other.ask_now(1).await.unwrap().entered(), Entered::Freely);
 }

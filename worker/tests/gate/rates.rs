@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use toolroom_domain::{ErrorCategory, ErrorCode};
-use toolroom_worker::{executor::Announced, gate::Settled};
+use toolroom_worker::{
+    executor::{Announced, Pacing as _},
+    gate::{Ask, Settled, Steps},
+};
 
-use crate::support::{Bench, HandClock, tool};
+use crate::support::{Bench, HandClock, tool, workspace};
 
 /// Five of `QUICK` may leave within this.
 const WINDOW: Duration = Duration::from_millis(400);
@@ -117,6 +120,7 @@ async fn what_the_other_side_announces_holds_on_all_nodes() {
             retry_after: Some(Duration::from_secs(30)),
             ..Announced::default()
         },
+        ..Settled::default()
     };
     pass.settle(refused).await;
     b.gate.look().await.unwrap();
@@ -129,12 +133,12 @@ async fn what_the_other_side_announces_holds_on_all_nodes() {
     clock.pass(Duration::from_secs(30));
     let pass = b.ask_now(1).await.unwrap();
     let few = Settled {
-        failed: None,
         announced: Announced {
             remaining: Some(1),
             reset_after: Some(Duration::from_secs(10)),
             retry_after: None,
         },
+        ..Settled::default()
     };
     pass.settle(few).await;
     a.gate.look().await.unwrap();
@@ -142,4 +146,71 @@ async fn what_the_other_side_announces_holds_on_all_nodes() {
     last.settle(Settled::default()).await;
     let denied = b.ask_now(1).await.unwrap_err();
     assert_eq!(denied.retry_after, Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn each_request_of_a_run_counts_and_waits_for_its_turn() {
+    let bench = Bench::start().await;
+    let node = bench.node(None);
+    let begun = Instant::now();
+    let pass = node.ask(1, "QUICK", Duration::ZERO).await.unwrap();
+    let tell = |line| node.told.lock().unwrap().push(line);
+    let ask = Ask {
+        workspace: workspace(1),
+        tool: tool(1),
+        tool_type: "QUICK",
+        timeout: Duration::from_secs(30),
+        // Whoever waits for the job may have gone: what was begun is ended.
+        deadline: Instant::now(),
+        since: None,
+        is_trial: false,
+        tell: &tell,
+    };
+    let announced = Announced::default;
+    let steps = Steps::new(&node.gate, &ask, &announced);
+    assert!(!steps.any());
+    for _ in 0..11 {
+        steps.next_request().await.unwrap();
+    }
+    assert!(steps.any());
+    assert!(begun.elapsed() >= 2 * WINDOW, "{:?}", begun.elapsed());
+    let lines = node.lines();
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.ends_with("for the rate limit of quick")),
+        "{lines:?}"
+    );
+    pass.settle(Settled::default()).await;
+}
+
+#[tokio::test]
+async fn what_one_request_of_a_run_hears_holds_the_next_one_back() {
+    let bench = Bench::start().await;
+    let clock = HandClock::new();
+    let node = bench.node(Some(&clock));
+    let pass = node.ask_now(1).await.unwrap();
+    let tell = |_| {};
+    let ask = Ask {
+        workspace: workspace(1),
+        tool: tool(1),
+        tool_type: "REST",
+        timeout: Duration::from_secs(30),
+        deadline: Instant::now(),
+        since: None,
+        is_trial: false,
+        tell: &tell,
+    };
+    let announced = || Announced {
+        remaining: Some(0),
+        reset_after: Some(Duration::from_secs(900)),
+        retry_after: None,
+    };
+    let steps = Steps::new(&node.gate, &ask, &announced);
+    steps.next_request().await.unwrap();
+    let refused = steps.next_request().await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::RateLimitExceeded);
+    assert_eq!(refused.retry_after, Some(Duration::from_secs(900)));
+    assert!(refused.retryable);
+    pass.settle(Settled::default()).await;
 }

@@ -51,6 +51,8 @@ impl Clock for HandClock {
 pub struct Node {
     /// Since when the jobs that it asks for wait.
     pub since: Option<Timestamp>,
+    /// Whether it asks for calls by which somebody tries the tool.
+    pub is_trial: bool,
     pub gate: Gate,
     pub told: Mutex<Vec<String>>,
 }
@@ -64,6 +66,7 @@ impl Node {
             tool: tool(n),
             tool_type,
             since: self.since,
+            is_trial: self.is_trial,
             timeout: Duration::from_secs(30),
             deadline: Instant::now() + patience,
             tell: &tell,
@@ -96,7 +99,7 @@ impl Node {
 pub fn failed(category: ErrorCategory) -> Settled {
     Settled {
         failed: Some((ErrorCode::ToolFailed, category)),
-        announced: Default::default(),
+        ..Settled::default()
     }
 }
 
@@ -155,6 +158,7 @@ impl Bench {
         let gate = Gate::new(self.log.bus.clone(), pool, Arc::new(SystemClock), options);
         Node {
             since: None,
+            is_trial: false,
             gate,
             told: Mutex::default(),
         }

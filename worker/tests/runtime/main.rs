@@ -2,6 +2,7 @@
 
 mod ahead;
 mod clocks;
+mod gated;
 mod lines;
 mod outcomes;
 mod restarts;

@@ -63,6 +63,7 @@ impl Session {
         around: &Surroundings<'_>,
         server: &Server,
     ) -> Result<Self, CallError> {
+        around.wire.next_request().await?;
         let stream = connect(around, server).await?;
         let hello = hello();
         let mut line = match server.security() {

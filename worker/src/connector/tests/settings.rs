@@ -133,7 +133,10 @@ async fn a_secret_that_was_replaced_for_the_same_address_serves_old_versions_and
 #[tokio::test]
 async fn a_version_without_secrets_needs_nothing_that_is_kept() {
     let server = Server::json(json!({})).await;
-    let story = Story::new(&plain(), json!({"url": server.url("/"), "token": "${API_KEY}"}));
+    let story = Story::new(
+        &plain(),
+        json!({"url": server.url("/"), "token": "${API_KEY}"}),
+    );
     story.replace(json!({"url": "https://new.test"}), 5);
     story.run(json!({})).await.unwrap();
     assert!(server.request().contains(API_KEY));

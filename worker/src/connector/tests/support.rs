@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -17,8 +20,8 @@ use toolroom_domain::{
 use crate::{
     connector::Connectors,
     executor::{
-        Announced, Call, CallError, Executor, Journal, KeptCredentials, Level, Options, SecretStore, SecretValue,
-        StoreError, tests::support::options,
+        Announced, Call, CallError, Executor, Journal, KeptCredentials, Level, Options, Pacing,
+        SecretStore, SecretValue, StoreError, tests::support::options,
     },
 };
 
@@ -72,6 +75,16 @@ pub(super) struct Told {
     pub(super) receipts: Mutex<Vec<Receipt>>,
     pub(super) announced: Mutex<Vec<Announced>>,
     pub(super) progress: Mutex<Vec<Progress>>,
+    /// Requests that asked whether they may leave.
+    pub(super) requests: AtomicU32,
+}
+
+#[async_trait]
+impl Pacing for Told {
+    async fn next_request(&self) -> Result<(), CallError> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -237,6 +250,7 @@ impl Story {
             input: &input,
             is_test,
             journal: &self.told,
+            pacing: &self.told,
             cancel: CancellationToken::new(),
         };
         self.executor.run(call).await

@@ -34,7 +34,12 @@ pub(super) use self::{
     send::{Departure, Request, follow},
 };
 use super::{
-    egress::Egress, error::CallError, journal::Journal, rehearsal::Rehearsal, secrets::Secrets,
+    egress::Egress,
+    error::CallError,
+    journal::Journal,
+    pacing::{Pacing, Unpaced},
+    rehearsal::Rehearsal,
+    secrets::Secrets,
 };
 
 /// What the calls of one run share.
@@ -46,6 +51,7 @@ pub(crate) struct Wire<'a> {
     steps: AtomicU32,
     effects: Arc<Effects>,
     rehearsal: Option<&'a Rehearsal>,
+    pacing: &'a dyn Pacing,
 }
 
 impl<'a> Wire<'a> {
@@ -64,7 +70,23 @@ impl<'a> Wire<'a> {
             steps: AtomicU32::new(0),
             effects,
             rehearsal: None,
+            pacing: &Unpaced,
         }
+    }
+
+    /// The same, whose requests leave when this says so.
+    #[must_use]
+    pub(crate) fn paced_by(mut self, pacing: &'a dyn Pacing) -> Self {
+        self.pacing = pacing;
+        self
+    }
+
+    /// Waits until the next request to the tool's service may leave.
+    ///
+    /// # Errors
+    /// When it may not leave soon enough.
+    pub(crate) async fn next_request(&self) -> Result<(), CallError> {
+        self.pacing.next_request().await
     }
 
     /// Tells the journal which secrets were read.
@@ -118,6 +140,9 @@ pub(crate) async fn exchange(
 ) -> Result<Answer, CallError> {
     if let Some(rehearsal) = wire.rehearsal {
         rehearsal.meet(&outgoing, secrets)?;
+    }
+    if outgoing.step.is_numbered() {
+        wire.next_request().await?;
     }
     let repeatable = outgoing.repeatable;
     let receipt = receipt::of(&outgoing, wire.clock.now(), secrets);

@@ -14,7 +14,9 @@ use zeroize::Zeroizing;
 
 use self::mask::Mask;
 pub(crate) use self::store::SecretSource;
-pub use self::store::{EnvLookup, KeptCredentials, NoSecrets, SecretStore, SecretValue, StoreError};
+pub use self::store::{
+    EnvLookup, KeptCredentials, NoSecrets, SecretStore, SecretValue, StoreError,
+};
 use super::{
     error::CallError,
     journal::Journal,

@@ -1,8 +1,14 @@
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use async_trait::async_trait;
 use serde_json::{Value, json};
 use toolroom_domain::{ErrorCategory, ErrorCode, tool::Definition};
 
 use super::support::{API_KEY, Reports, Server, call, executor, job, response, rest, run};
-use crate::executor::Level;
+use crate::executor::{Call, CallError, Level, Pacing};
 
 fn paged(server: &Server, pagination: Value) -> Definition {
     let api = json!({"base_url": server.url("/list?a=1"), "pagination": pagination});
@@ -202,4 +208,42 @@ async fn pages_count_together() {
         .unwrap_err();
     assert_eq!(error.code, ErrorCode::PayloadTooLarge);
     assert_eq!(server.seen().len(), 4);
+}
+
+/// Keeps each request after the first waiting.
+struct Slow {
+    wait: Duration,
+    asked: AtomicU32,
+}
+
+#[async_trait]
+impl Pacing for Slow {
+    async fn next_request(&self) -> Result<(), CallError> {
+        if self.asked.fetch_add(1, Ordering::Relaxed) > 0 {
+            tokio::time::sleep(self.wait).await;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn each_page_waits_for_its_turn_and_a_runs_time_stands_still_meanwhile() {
+    let server = Server::replying(|request| {
+        let page: u32 = parameter(request, "page").unwrap().parse().unwrap();
+        json_answer(&json!(if page < 3 { vec![page] } else { Vec::new() }))
+    })
+    .await;
+    let mut tool = paged(&server, json!({"type": "page", "param": "page"}));
+    tool.policy.timeout_ms = Some(2_000);
+    let slow = Slow {
+        wait: Duration::from_millis(1_500),
+        asked: AtomicU32::new(0),
+    };
+    let (input, reports) = (json!({}), Reports::default());
+    let call = Call {
+        pacing: &slow,
+        ..call(&tool, &input, &reports)
+    };
+    assert_eq!(executor().run(call).await, Ok(json!([1, 2])));
+    assert_eq!(slow.asked.load(Ordering::Relaxed), 3);
 }

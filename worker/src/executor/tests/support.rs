@@ -25,7 +25,7 @@ use toolroom_domain::{
 use crate::connector::Connectors;
 use crate::executor::{
     Call, CallError, EgressOptions, Executor, Journal, Level, NoSecrets, Options, Resolver,
-    native::Registry,
+    Unpaced, native::Registry,
 };
 
 pub(crate) struct Noon;
@@ -210,6 +210,7 @@ pub(crate) fn call<'a>(
         input,
         is_test: false,
         journal,
+        pacing: &Unpaced,
         cancel: CancellationToken::new(),
     }
 }

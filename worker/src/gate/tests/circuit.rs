@@ -301,3 +301,26 @@ proptest! {
         prop_assert!(circuit.epoch() >= fails_told);
     }
 }
+
+#[test]
+fn a_trial_probes_at_once_and_what_learns_nothing_changes_nothing() {
+    let mut told = Told::broken(at(0));
+    let opened = told.0.clone();
+    let Ok(Entry::Probe { id }) = told.0.trial(TIMEOUT, at(10_000)) else {
+        panic!("it is let in");
+    };
+    assert_eq!(told.0.trial(TIMEOUT, at(10_000)), Err(TIMEOUT));
+    assert_eq!(told.probe(at(10_000)), Err(TIMEOUT));
+    assert_eq!(told.0.probed(id, Verdict::Silent, at(11_000)), None);
+    assert_eq!(told.0.opens_in(at(11_000)), opened.opens_in(at(11_000)));
+    assert_eq!(told.0.told(), opened.told());
+    let Ok(Entry::Probe { id }) = told.0.trial(TIMEOUT, at(12_000)) else {
+        panic!("it is let in");
+    };
+    let again = told.0.probed(id, Verdict::Fails, at(13_000));
+    assert!(
+        matches!(again, Some(Transition::Opened { .. })),
+        "{again:?}"
+    );
+    assert_eq!(told.0.opens_in(at(13_000)), Some(OPEN_FOR));
+}
