@@ -10,7 +10,7 @@ use toolroom_domain::ErrorCategory;
 
 use super::{
     fill::Filler,
-    format::{AnswerForm, ErrorEntry, LimitHeaders, Request},
+    format::{AnswerForm, ErrorEntry, RateLimitFile, Request},
 };
 use crate::executor::{
     error::{CallError, beginning},
@@ -175,12 +175,14 @@ fn seconds(value: &Value) -> Option<Duration> {
     Some(wait.min(LONGEST_WAIT))
 }
 
-/// What the headers of an answer say of the rate limit; none where they say nothing.
+/// What the headers of an answer say of the rate limit; none where they say nothing. What is left is
+/// left for the file's window at the most, where they do not say for how long.
 pub(super) fn announced(
     headers: &HeaderMap,
-    names: &LimitHeaders,
+    limit: &RateLimitFile,
     now: Timestamp,
 ) -> Option<Announced> {
+    let names = &limit.headers;
     let text = |name: &Option<String>| -> Option<&str> {
         headers.get(name.as_deref()?)?.to_str().ok().map(str::trim)
     };
@@ -189,6 +191,8 @@ pub(super) fn announced(
     let reset_after = text(&names.reset_s)
         .and_then(in_seconds)
         .or_else(|| text(&names.reset_at).and_then(|text| until(text, now)));
+    let window = Duration::from_secs(u64::from(limit.window_s));
+    let reset_after = reset_after.or(remaining.map(|_| window));
     let retry_after = text(&names.retry_after).and_then(in_seconds);
     let told = Announced {
         // Not a number, and what is below zero, becomes 0.
@@ -213,7 +217,7 @@ fn until(text: &str, now: Timestamp) -> Option<Duration> {
 mod tests {
     use reqwest::header::{HeaderName, HeaderValue};
 
-    use super::*;
+    use super::{super::format::LimitHeaders, *};
 
     #[test]
     fn limits_are_read_in_each_way_in_which_services_tell_them() {
@@ -233,13 +237,17 @@ mod tests {
         .collect();
         let told = |remaining: &str, reset_s: &str, reset_at: &str| {
             let name = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-            let names = LimitHeaders {
-                remaining: name(remaining),
-                reset_s: name(reset_s),
-                reset_at: name(reset_at),
-                retry_after: name(reset_s),
+            let limit = RateLimitFile {
+                requests: 10,
+                window_s: 7,
+                headers: LimitHeaders {
+                    remaining: name(remaining),
+                    reset_s: name(reset_s),
+                    reset_at: name(reset_at),
+                    retry_after: name(reset_s),
+                },
             };
-            announced(&headers, &names, now).map(|a| (a.remaining, a.reset_after))
+            announced(&headers, &limit, now).map(|a| (a.remaining, a.reset_after))
         };
         let after = |ms: u64| Some(Duration::from_millis(ms));
         assert_eq!(
@@ -250,6 +258,7 @@ mod tests {
             told("x-left", "", "x-reset"),
             Some((Some(3), after(30_000)))
         );
+        assert_eq!(told("x-left", "", ""), Some((Some(3), after(7_000))));
         assert_eq!(told("", "", "x-reset-date"), Some((None, after(10_000))));
         assert_eq!(told("x-garbage", "x-garbage", "x-none"), None);
     }

@@ -259,7 +259,13 @@ impl<'a> Run<'a, '_> {
             return;
         };
         let now = self.around.clock.now();
-        if let Some(told) = announced(&answer.headers, &limit.headers, now) {
+        let told = announced(&answer.headers, limit, now);
+        // What a file names the headers of is not guessed by others.
+        let told = match limit.headers.remaining.is_some() {
+            true => Some(told.unwrap_or_default()),
+            false => told,
+        };
+        if let Some(told) = told {
             wire.journal().announced(told);
         }
     }

@@ -153,3 +153,15 @@ async fn who_has_mended_a_broken_tool_tests_it_at_once_and_it_is_called_again() 
         assert_eq!(job.status(), Status::Succeeded, "{:?}", job.error());
     }
 }
+
+#[tokio::test]
+async fn what_one_answer_says_of_the_limit_holds_the_next_call_back() {
+    let endpoint =
+        Endpoint::saying("200 OK\r\nx-ratelimit-remaining: 0\r\nx-ratelimit-reset: 900").await;
+    let (world, node) = endpoint.tool().await;
+    let first = node.run(world.request(), SHORT).await.job;
+    assert_eq!(first.status(), Status::Succeeded, "{:?}", first.error());
+    let second = node.run(world.request(), SHORT).await.job;
+    assert_eq!(code(&second), "RATE_LIMIT_EXCEEDED");
+    assert_eq!(endpoint.requests(), 1);
+}

@@ -216,6 +216,7 @@ async fn steps_see_what_came_before_and_each_has_its_own_key() {
     assert!(seen[1].starts_with("POST /put/here "), "{}", seen[1]);
     assert!(!seen[1].contains(TOKEN), "{}", seen[1]);
     assert_eq!(body_of(&seen[2]), json!({"id": "f1", "said": "OK - 5"}));
+    assert_eq!(story.told.requests.load(Ordering::Relaxed), 3);
     let receipts = story.told.receipts.lock().unwrap();
     let mut keys: Vec<&str> = receipts
         .iter()
@@ -265,6 +266,8 @@ async fn a_list_is_followed_to_its_end_or_to_its_bound() {
         assert_eq!(output.get("next").cloned().unwrap_or_default(), next);
         let seen = server.seen();
         assert_eq!(seen.len(), calls);
+        let asked = story.told.requests.load(Ordering::Relaxed);
+        assert_eq!(asked as usize, calls, "each counts by the rate");
         assert!(seen[0].starts_with("GET /?page=1 "), "{}", seen[0]);
         assert!(
             seen[1].starts_with("GET /?cursor=c2&page=2 "),
@@ -291,6 +294,33 @@ async fn what_the_service_says_of_its_limit_is_handed_on() {
     let told = story.told.announced.lock().unwrap();
     assert_eq!(told[0].remaining, Some(0));
     assert_eq!(told[0].reset_after, Some(Duration::from_millis(2500)));
+}
+
+#[tokio::test]
+async fn what_a_file_does_not_name_is_read_as_it_is_commonly_told() {
+    let server = Server::answering(
+        "HTTP/1.1 200 OK\r\nratelimit: \"a\";r=4;t=9\r\nx-left: 1\r\ncontent-length: 0\r\n\
+         connection: close\r\n\r\n",
+    )
+    .await;
+    for (headers, expected) in [
+        (json!({}), (Some(4), Some(Duration::from_secs(9)))),
+        // For as long as the file's window, where the service does not say for how long.
+        (
+            json!({"remaining": "x-left"}),
+            (Some(1), Some(Duration::from_secs(60))),
+        ),
+        (json!({"remaining": "x-none"}), (None, None)),
+    ] {
+        let of = file(json!({
+            "rate_limit": {"requests": 60, "window_s": 60, "headers": headers},
+            "actions": [action(json!({}))],
+        }));
+        let story = Story::new(&of, json!({"url": server.url("")}));
+        story.run(json!({})).await.unwrap();
+        let told = *story.told.announced.lock().unwrap().last().unwrap();
+        assert_eq!((told.remaining, told.reset_after), expected, "{headers}");
+    }
 }
 
 #[tokio::test]

@@ -21,8 +21,8 @@ use super::stand_in::{Day, StandIn, Vendor};
 use crate::{
     connector::{Connectors, Engine, Surroundings, Wanted},
     executor::{
-        CallError, EgressOptions, Journal, KeptCredentials, Level, Resolver, SecretStore,
-        SecretValue, StoreError,
+        Announced, CallError, EgressOptions, Journal, KeptCredentials, Level, Resolver,
+        SecretStore, SecretValue, StoreError,
         egress::Egress,
         http::{Effects, Wire},
         rest::Templates,
@@ -49,7 +49,10 @@ impl Resolver for NoNames {
 }
 
 #[derive(Default)]
-struct Book(Mutex<Vec<Receipt>>);
+struct Book {
+    receipts: Mutex<Vec<Receipt>>,
+    announced: Mutex<Vec<Announced>>,
+}
 
 #[async_trait]
 impl Journal for Book {
@@ -64,7 +67,11 @@ impl Journal for Book {
     }
 
     fn received(&self, receipt: Receipt) {
-        self.0.lock().unwrap().push(receipt);
+        self.receipts.lock().unwrap().push(receipt);
+    }
+
+    fn announced(&self, announced: Announced) {
+        self.announced.lock().unwrap().push(announced);
     }
 
     fn exit_code(&self, _: i32) {}
@@ -203,7 +210,13 @@ impl World {
 
     /// How the calls so far ended: each receipt's status and outcome.
     pub(super) fn receipts(&self) -> Vec<Receipt> {
-        self.book.0.lock().unwrap().clone()
+        self.book.receipts.lock().unwrap().clone()
+    }
+
+    /// What the vendor said last of its limit: calls that are left, and when there will be more.
+    pub(super) fn limit(&self) -> (Option<u64>, Option<Duration>) {
+        let told = self.book.announced.lock().unwrap().last().copied();
+        told.map_or((None, None), |told| (told.remaining, told.reset_after))
     }
 
     /// What happens to each action on days that are not ordinary. `retry_after` is what the

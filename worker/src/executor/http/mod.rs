@@ -9,6 +9,7 @@
 mod answer;
 mod effects;
 mod header;
+mod limit;
 mod outgoing;
 mod receipt;
 mod retry_after;
@@ -141,7 +142,8 @@ pub(crate) async fn exchange(
     if let Some(rehearsal) = wire.rehearsal {
         rehearsal.meet(&outgoing, secrets)?;
     }
-    if outgoing.step.is_numbered() {
+    let is_numbered = outgoing.step.is_numbered();
+    if is_numbered {
         wire.next_request().await?;
     }
     let repeatable = outgoing.repeatable;
@@ -161,6 +163,9 @@ pub(crate) async fn exchange(
     let counted = flight.answered(response.status());
     let mut answer = Answer::new(&response, url, repeatable);
     answer.received_at = wire.clock.now();
+    if is_numbered && let Some(told) = limit::announced(&answer.headers, answer.received_at) {
+        wire.journal.announced(told);
+    }
     answer.counted = counted.then(|| Arc::clone(&wire.effects));
     let download = Download::of(&response, wire.journal);
     answer.read(response, download).await?;

@@ -116,3 +116,11 @@ async fn the_connection_is_tested_without_a_message() {
     let gone = world.at("webhookUrl", "/api/webhooks/1/x").test().await;
     refuses(gone, Authentication, "does not know");
 }
+
+#[tokio::test]
+async fn what_is_left_is_known_to_the_fraction_of_a_second() {
+    let world = world().await;
+    let (action, input) = actions().remove(0);
+    world.run(action, input).await.unwrap();
+    assert_eq!(world.limit(), (Some(4), Some(Duration::from_secs(1))));
+}

@@ -146,3 +146,11 @@ async fn the_connection_is_tested_by_asking_who_one_is() {
     let tested = world().await.test().await.unwrap();
     assert_eq!(tested["message"], "connected as jane");
 }
+
+#[tokio::test]
+async fn what_is_left_is_known_and_holds_for_a_window_of_ten_seconds() {
+    let world = world().await;
+    let (action, input) = actions().remove(0);
+    world.run(action, input).await.unwrap();
+    assert_eq!(world.limit(), (Some(99), Some(Duration::from_secs(10))));
+}
