@@ -139,7 +139,7 @@ impl Job {
                 if error.code == NODE_LOST {
                     self.takeovers += 1;
                 } else {
-                    self.failures += 1;
+                    self.failures += u32::from(!self.is_kept_back(&error));
                     self.takeovers = 0;
                 }
                 self.end_attempt(attempt, Some(error), exit_code, at);

@@ -10,6 +10,7 @@ use super::{
     told::{Lines, Receipt, SecretUse},
 };
 use crate::{
+    code::ErrorCode,
     id::{JobId, WorkspaceId},
     sealed::Sealed,
 };
@@ -162,6 +163,14 @@ impl Job {
     /// How many attempts have failed and were repeated, since it was requested or retried by hand.
     pub fn failures(&self) -> u32 {
         self.failures
+    }
+
+    /// Whether an attempt that ends with this error has only waited for the tool's rate, and sent
+    /// nothing: that is none of the attempts that the tool's policy grants.
+    pub fn is_kept_back(&self, error: &Failure) -> bool {
+        let last = self.attempts.last();
+        error.code == ErrorCode::RateLimitExceeded.as_str()
+            && last.is_none_or(|attempt| attempt.receipts.is_empty())
     }
 
     pub fn requested_at(&self) -> Option<Timestamp> {

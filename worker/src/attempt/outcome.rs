@@ -48,7 +48,9 @@ impl Attempts {
             None => None,
         };
         let details = details.map(|details| details.among(side));
-        let retry_at = next_attempt(started, &error).and_then(|pause| after(at, pause));
+        let is_kept_back = error.code == ErrorCode::RateLimitExceeded && told.receipts.is_empty();
+        let retry_at =
+            next_attempt(started, &error, is_kept_back).and_then(|pause| after(at, pause));
         Ok(Command::Fail {
             attempt,
             error: Failure {
@@ -68,8 +70,9 @@ impl Attempts {
 }
 
 /// How long to wait before the next attempt; none when the error, or the tool's policy, has none
-/// follow. The job itself refuses what would do a thing twice.
-fn next_attempt(started: &Started, error: &CallError) -> Option<Duration> {
+/// follow. The job itself refuses what would do a thing twice. An attempt that has only waited for the
+/// tool's rate is none of those that the policy grants.
+fn next_attempt(started: &Started, error: &CallError, is_kept_back: bool) -> Option<Duration> {
     let job = &started.job.aggregate;
     if !error.retryable || job.is_recorded() {
         return None;
@@ -84,7 +87,8 @@ fn next_attempt(started: &Started, error: &CallError) -> Option<Duration> {
     }
     let policy = started.definition.policy.resolve();
     let chance = retry::chance(started.id, job.attempt());
-    retry::pause(&policy, job.failures() + 1, error.retry_after, chance).ok()
+    let failures = job.failures() + u32::from(!is_kept_back);
+    retry::pause(&policy, failures, error.retry_after, chance).ok()
 }
 
 fn after(at: Timestamp, pause: Duration) -> Option<Timestamp> {

@@ -1,7 +1,7 @@
 //! What fails for now is tried again.
 
 use serde_json::json;
-use toolroom_domain::{ErrorCategory, job::Status, tool::PolicyOverrides};
+use toolroom_domain::{ErrorCategory, ErrorCode, job::Status, tool::PolicyOverrides};
 use toolroom_worker::executor::CallError;
 
 use crate::support::{PATIENCE, World, behaves, for_now, native};
@@ -48,6 +48,28 @@ async fn a_job_is_attempted_as_often_as_its_policy_says_and_no_longer() {
     assert_eq!(job.status(), Status::Failed);
     assert_eq!(job.attempts().len(), 3);
     assert!(job.error().unwrap().retryable, "by hand it can be");
+}
+
+#[tokio::test]
+async fn what_has_only_waited_for_the_rate_is_none_of_the_policys_attempts() {
+    let policy = PolicyOverrides {
+        max_attempts: Some(1),
+        initial_delay_ms: Some(20),
+        ..PolicyOverrides::default()
+    };
+    let kept_back = behaves(async |_, call| match call {
+        1..=4 => Err(CallError {
+            code: ErrorCode::RateLimitExceeded,
+            ..for_now()
+        }),
+        _ => Ok(json!("at last")),
+    });
+    let world = World::of(native("test"), policy, kept_back).await;
+    let _node = world.node("n").await;
+    let id = world.submit().await;
+    let job = world.ended(id).await;
+    assert_eq!(job.status(), Status::Succeeded, "{:?}", job.error());
+    assert_eq!(job.attempts().len(), 5, "of which the policy grants one");
 }
 
 #[tokio::test]

@@ -1,7 +1,14 @@
 //! What is repeated by itself, and what never is.
 
 use super::*;
-use crate::job::ReceiptOutcome::{Answered, NotSent, Unknown};
+use crate::{
+    code::ErrorCategory,
+    job::{
+        Failure,
+        ReceiptOutcome::{Answered, NotSent, Unknown},
+        Told,
+    },
+};
 
 #[test]
 fn an_attempt_that_fails_for_now_is_followed_by_another() {
@@ -176,4 +183,34 @@ fn what_an_attempt_did_is_told_even_when_nobody_waits_for_it_any_more() {
         attempt: 2,
         current: 1,
     });
+}
+
+#[test]
+fn what_has_only_waited_for_the_rate_is_none_of_the_policys_attempts() {
+    let kept_back = |attempt, receipts| Command::Fail {
+        attempt,
+        error: Failure {
+            code: "RATE_LIMIT_EXCEEDED".to_owned(),
+            category: ErrorCategory::RateLimit,
+            ..failure()
+        },
+        duration_us: DURATION_US,
+        exit_code: None,
+        retry_at: Some(at(10)),
+        told: Told {
+            receipts,
+            ..Told::default()
+        },
+        at: at(4),
+    };
+    let story = running()
+        .when(fail_for_now(1))
+        .when(start_after(1))
+        .when(kept_back(2, vec![]));
+    assert_eq!(story.state().failures(), 1);
+    // A run of which something was sent begins anew, and not without end.
+    let story = story
+        .when(start_after(2))
+        .when(kept_back(3, vec![receipt(1, Answered, true)]));
+    assert_eq!(story.state().failures(), 2);
 }
