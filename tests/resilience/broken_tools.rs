@@ -1,8 +1,13 @@
 //! Tools whose other side fails, is slow, or has enough of us.
 
+use std::{
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
 use serde_json::{Value, json};
 
-use crate::support::{Answering, App, native};
+use crate::support::{Answering, App, answer, native};
 
 /// How many failures open a circuit.
 const FAILURES: usize = 5;
@@ -97,4 +102,55 @@ async fn a_slow_tool_takes_its_part_of_the_room_and_no_more() {
     }
     assert_eq!(endpoint.calls(), 4, "half of the room");
     assert_eq!(app.run("say", json!({})).await["status"], "COMPLETED");
+}
+
+#[tokio::test]
+async fn a_failure_that_passes_is_over_at_the_next_attempt() {
+    let app = app().await;
+    let endpoint = Answering::by(|call| match call {
+        1 => answer(500, "", &json!({})),
+        _ => answer(200, "", &json!({"ok": true})),
+    })
+    .await;
+    app.register(
+        json!({"name": "read", "description": "reads", "policy": {"initialDelayMs": 20},
+        "rest": {"input_schema": {"type": "object"}, "api": {"base_url": endpoint.url}}}),
+    )
+    .await;
+    let job = app.run("read", json!({})).await;
+    assert_eq!(job["status"], "COMPLETED", "{job}");
+    assert_eq!(job["attempts"].as_array().map(Vec::len), Some(2), "{job}");
+    assert_eq!(endpoint.calls(), 2);
+}
+
+#[tokio::test]
+async fn of_a_storm_of_refusals_few_are_asked_for_and_all_jobs_end() {
+    const JOBS: usize = 50;
+    /// For so long the other side refuses everything.
+    const STORM: Duration = Duration::from_millis(2_500);
+    let app = app().await;
+    let begun = OnceLock::new();
+    let endpoint =
+        Answering::by(
+            move |_| match begun.get_or_init(Instant::now).elapsed() < STORM {
+                true => answer(429, "retry-after: 1\r\n", &json!({})),
+                false => answer(200, "", &json!({"ok": true})),
+            },
+        )
+        .await;
+    app.register(json!({"name": "busy", "description": "calls out",
+        "policy": {"maxAttempts": 5, "initialDelayMs": 20},
+        "external": {"endpointUrl": endpoint.url, "inputSchema": {"type": "object"}}}))
+        .await;
+    let submit = "mutation($jobs: [SubmitJobInput!]!) { submitJobs(jobs: $jobs) { id } }";
+    let jobs = vec![json!({"toolName": "busy", "input": {}}); JOBS];
+    let jobs = app.data(submit, json!({"jobs": jobs})).await["submitJobs"].clone();
+    for job in jobs.as_array().unwrap() {
+        let job = app.ended(job["id"].as_str().unwrap()).await;
+        assert_eq!(job["status"], "COMPLETED", "{job}");
+    }
+    // Of each second of the storm those that are under way at once, which are half of the room, and
+    // one or two more that were to leave already; jobs that asked for themselves would ask 150 times.
+    let refused = endpoint.calls() - JOBS;
+    assert!((1..=30).contains(&refused), "{refused} refusals");
 }

@@ -23,12 +23,7 @@ impl Answering {
 
     /// Answers each call with this status and JSON.
     pub async fn with_status(status: u16, body: serde_json::Value) -> Self {
-        let body = body.to_string();
-        Self::raw(format!(
-            "HTTP/1.1 {status} OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-            body.len()
-        ))
-        .await
+        Self::raw(answer(status, "", &body)).await
     }
 
     /// Answers each call with this status and no body.
@@ -45,6 +40,11 @@ impl Answering {
     }
 
     async fn raw(answer: String) -> Self {
+        Self::by(move |_| answer.clone()).await
+    }
+
+    /// Answers the n-th call, from 1, as this says, head and body; not at all where it says nothing.
+    pub async fn by(answer: impl Fn(usize) -> String + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}/", listener.local_addr().expect("an address"));
         let calls = Arc::new(AtomicUsize::new(0));
@@ -53,9 +53,8 @@ impl Answering {
             let (calls, called) = (Arc::clone(&calls), Arc::clone(&called));
             async move {
                 while let Ok((mut stream, _)) = listener.accept().await {
-                    calls.fetch_add(1, Ordering::SeqCst);
+                    let answer = answer(calls.fetch_add(1, Ordering::SeqCst) + 1);
                     called.add_permits(1);
-                    let answer = answer.clone();
                     tokio::spawn(async move {
                         let mut request = vec![0; 65_536];
                         let _ = stream.read(&mut request).await;
@@ -89,6 +88,15 @@ impl Answering {
             .expect("is open")
             .forget();
     }
+}
+
+/// An answer with this status, these headers, each with its line's end, and this JSON.
+pub fn answer(status: u16, headers: &str, body: &serde_json::Value) -> String {
+    let body = body.to_string();
+    format!(
+        "HTTP/1.1 {status} OK\r\ncontent-type: application/json\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 impl Drop for Answering {

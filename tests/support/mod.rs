@@ -6,7 +6,7 @@ mod mailbox;
 pub mod people;
 mod socket;
 
-pub use answering::Answering;
+pub use answering::{Answering, answer};
 pub use app::{Answer, App, binary, native, rest};
 pub use mailbox::Mailbox;
 pub use socket::Socket;
