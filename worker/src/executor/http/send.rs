@@ -65,8 +65,9 @@ impl Departure {
     }
 }
 
-/// Sends, and follows redirects: each through the guard, none from https to http, and with none of
-/// the caller's headers to another origin. Gives the answer and the URL that gave it.
+/// Sends, and follows redirects: each through the guard, none from https to http, and to another
+/// origin with none of the caller's headers and with no body, which may carry a credential too (RFC
+/// 9700, section 4.12). Gives the answer and the URL that gave it.
 pub(in crate::executor) async fn follow(
     egress: &Egress,
     mut request: Request,
@@ -81,10 +82,6 @@ pub(in crate::executor) async fn follow(
         let Some(next) = redirect_target(&response, &request.url)? else {
             return Ok((response, request.url));
         };
-        check_hop(&request.url, &next)?;
-        if next.origin() != request.url.origin() {
-            request.headers = shareable(&request.headers);
-        }
         let becomes_get = status == StatusCode::SEE_OTHER && request.method != Method::HEAD
             || matches!(status, StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND)
                 && request.method == Method::POST;
@@ -93,6 +90,12 @@ pub(in crate::executor) async fn follow(
             request.method = Method::GET;
             request.body = None;
             request.headers.remove(CONTENT_TYPE);
+        }
+        // Who sends a request elsewhere as it is has not carried it out.
+        departure.set(done);
+        check_hop(&request, &next)?;
+        if next.origin() != request.url.origin() {
+            request.headers = shareable(&request.headers);
         }
         request.url = next;
     }
@@ -151,13 +154,26 @@ fn is_nack(error: &reqwest::Error) -> bool {
     })
 }
 
-fn check_hop(from: &Url, to: &Url) -> Result<(), CallError> {
+fn check_hop(request: &Request, to: &Url) -> Result<(), CallError> {
+    let from = &request.url;
     if from.scheme() == "https" && to.scheme() == "http" {
         return Err(CallError::egress_denied(
             "the endpoint redirects from https to http, which is not followed",
         ));
     }
+    if request.body.is_some() && to.origin() != from.origin() && !is_upgrade(from, to) {
+        return Err(CallError::egress_denied(
+            "the endpoint redirects what was sent to it to another host, which does not get it; if \
+             that host is meant, have the tool name it",
+        ));
+    }
     Ok(())
+}
+
+/// Whether the same host is meant, over TLS: it has had the request already.
+fn is_upgrade(from: &Url, to: &Url) -> bool {
+    let usual = |url: &Url, scheme: &str| url.scheme() == scheme && url.port().is_none();
+    usual(from, "http") && usual(to, "https") && from.host() == to.host()
 }
 
 fn shareable(headers: &HeaderMap) -> HeaderMap {
@@ -271,13 +287,43 @@ impl Body for Watched {
 mod tests {
     use super::*;
 
+    fn hop_is_taken(from: &str, to: &str, body: Option<&'static str>) -> bool {
+        let request = Request {
+            method: Method::POST,
+            url: Url::parse(from).unwrap(),
+            headers: HeaderMap::new(),
+            body: body.map(Bytes::from),
+        };
+        check_hop(&request, &Url::parse(to).unwrap()).is_ok()
+    }
+
     #[test]
     fn a_redirect_never_leads_from_https_to_http() {
-        let url = |text: &str| Url::parse(text).unwrap();
-        let (safe, plain) = (url("https://a.test/x"), url("http://a.test/x"));
-        assert!(check_hop(&safe, &plain).is_err());
-        for (from, to) in [(&safe, &safe), (&plain, &safe), (&plain, &plain)] {
-            assert!(check_hop(from, to).is_ok());
+        let (safe, plain) = ("https://a.test/x", "http://a.test/x");
+        assert!(!hop_is_taken(safe, plain, None));
+        for (from, to) in [(safe, safe), (plain, safe), (plain, plain)] {
+            assert!(hop_is_taken(from, to, None));
         }
+    }
+
+    #[test]
+    fn what_was_sent_to_a_host_goes_to_no_other() {
+        let from = "http://a.test/x";
+        for (to, taken) in [
+            ("http://a.test/y", true),
+            ("https://a.test/y", true),
+            ("https://a.test:8443/y", false),
+            ("http://a.test:81/y", false),
+            ("http://b.test/x", false),
+            ("https://b.test/x", false),
+        ] {
+            assert_eq!(hop_is_taken(from, to, Some("secret")), taken, "{to}");
+            assert!(hop_is_taken(from, to, None), "{to}");
+        }
+        assert!(!hop_is_taken(
+            "https://a.test/",
+            "https://b.test/",
+            Some("")
+        ));
     }
 }

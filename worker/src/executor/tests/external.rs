@@ -87,11 +87,14 @@ async fn a_redirect_keeps_the_body_only_where_its_status_says_so() {
         ("303 See Other", "GET"),
         ("302 Found", "GET"),
     ] {
-        let target = Server::json(json!("there")).await;
-        let server = Server::answering(redirect(status, &target.url("/new"))).await;
+        let server = Server::replying(move |request| match request.contains(" /old ") {
+            true => redirect(status, "/new"),
+            false => response("200 OK", "application/json", "\"there\""),
+        })
+        .await;
         let output = run(&executor(), &external(&server.url("/old")), json!({"a": 1})).await;
         assert_eq!(output, Ok(json!("there")));
-        let request = target.request();
+        let request = server.seen().remove(1);
         assert!(request.starts_with(&format!("{method} /new ")), "{request}");
         assert_eq!(
             request.ends_with("{\"a\":1}"),
@@ -99,4 +102,25 @@ async fn a_redirect_keeps_the_body_only_where_its_status_says_so() {
             "{request}"
         );
     }
+}
+
+#[tokio::test]
+async fn what_a_tool_is_given_follows_no_redirect_to_another_host() {
+    for status in ["307 Temporary Redirect", "308 Permanent Redirect"] {
+        let other = Server::json(json!("there")).await;
+        let server = Server::answering(redirect(status, &other.url("/"))).await;
+        let error = run(&executor(), &external(&server.url("/")), json!({"a": 1})).await;
+        let error = error.unwrap_err();
+        assert_eq!(
+            (error.code, error.retryable),
+            (ErrorCode::EgressDenied, false)
+        );
+        assert!(error.message.contains("another host"), "{error}");
+        assert!(other.seen().is_empty());
+    }
+    // A page that tells what came of it may lie anywhere; nothing is sent there.
+    let other = Server::json(json!("there")).await;
+    let server = Server::answering(redirect("303 See Other", &other.url("/"))).await;
+    let output = run(&executor(), &external(&server.url("/")), json!({"a": 1})).await;
+    assert_eq!(output, Ok(json!("there")));
 }

@@ -4,10 +4,12 @@ use std::sync::{
 };
 
 use serde_json::{Value, json};
-use toolroom_domain::{ErrorCategory, WorkspaceId, job::ReceiptOutcome, tool::Definition};
+use toolroom_domain::{
+    ErrorCategory, ErrorCode, WorkspaceId, job::ReceiptOutcome, tool::Definition,
+};
 
 use super::support::{
-    API_KEY, Hands, Reports, Server, call, executor, job, options, response, rest, run,
+    API_KEY, Hands, Reports, Server, call, executor, job, options, redirect, response, rest, run,
 };
 use crate::executor::Executor;
 
@@ -92,6 +94,23 @@ async fn a_client_may_show_its_secret_within_the_form() {
         asked.ends_with(form) && !asked.contains("authorization"),
         "{asked}"
     );
+}
+
+#[tokio::test]
+async fn a_token_endpoint_cannot_pass_the_secret_on() {
+    for (status, client_auth) in [
+        ("307 Elsewhere", "client_secret_post"),
+        ("308 Elsewhere", "client_secret_post"),
+        ("307 Elsewhere", "client_secret_basic"),
+    ] {
+        let (api, other) = (Server::json(json!({})).await, tokens(json!(3600)).await);
+        let lure = Server::answering(redirect(status, &other.url("/token"))).await;
+        let tool = tool(&api, &lure, json!({"client_auth": client_auth}));
+        let error = run(&executor(), &tool, json!({})).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::EgressDenied, "{error}");
+        assert_eq!((lure.seen().len(), other.seen().len()), (1, 0));
+        assert!(api.seen().is_empty());
+    }
 }
 
 #[tokio::test]

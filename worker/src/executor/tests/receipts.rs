@@ -309,7 +309,7 @@ async fn after_a_redirect_to_a_page_nobody_knows_what_was_done() {
     assert_eq!(reports.outcome(), Unknown);
     let server = Server::answering(redirect("307 Elsewhere", target)).await;
     let (outcome, reports) = told(&executor(), &external(&server.url("/"))).await;
-    assert!(outcome.unwrap_err().retryable);
+    assert_eq!(outcome.unwrap_err().code, ErrorCode::EgressDenied);
     assert_eq!(reports.outcome(), NotSent);
 }
 
