@@ -34,24 +34,52 @@ pub struct Survey {
     pub commands: i64,
 }
 
+/// What goes of a workspace as a whole: a few rows of each table.
+const FEW: [&str; 9] = [
+    "delete from vault where workspace_id = $1 and kind <> 'data-key'",
+    "delete from key_hashes where workspace_id = $1",
+    "delete from invitation_tokens where workspace_id = $1",
+    "delete from sessions where workspace_id = $1",
+    "delete from claims where workspace_id = $1",
+    "delete from numbers where workspace_id = $1",
+    "delete from operational.buckets where workspace_id = $1",
+    "delete from operational.quotas where workspace_id = $1",
+    "delete from operational.gates where workspace_id = $1",
+];
+
+/// Whether the workspace was erased; if not, it cannot be before this transaction ends. A lock on the
+/// data key's row would not do: a workspace may have none yet.
+pub(crate) async fn is_erased_in_tx(
+    tx: &mut PgConnection,
+    workspace: &str,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query(
+        "select pg_advisory_xact_lock_shared(hashtextextended('toolroom erase ' || $1, 0))",
+    )
+    .bind(workspace)
+    .execute(&mut *tx)
+    .await?;
+    // A statement of its own: it sees what was committed while this waited for the lock.
+    sqlx::query_scalar(IS_ERASED)
+        .bind(workspace)
+        .fetch_one(tx)
+        .await
+}
+
+const IS_ERASED: &str = "select exists (
+     select from vault where workspace_id = $1 and kind = 'data-key' and erased_at is not null)";
+
 /// Destroys the workspace's data key, and deletes what is little. Said twice it changes nothing more.
 pub(crate) async fn in_tx(tx: &mut PgConnection, workspace: &str) -> Result<(), sqlx::Error> {
-    for statement in [
-        // Of a workspace that never kept anything too: the row is how all nodes know.
-        "insert into vault (workspace_id, kind, name, master_key_id, erased_at)
+    // Waits for whoever is writing what this deletes, and has those who come later see that it is
+    // erased.
+    let lock = "select pg_advisory_xact_lock(hashtextextended('toolroom erase ' || $1, 0))";
+    // Of a workspace that never kept anything too: the row is how all nodes know.
+    let destroy = "insert into vault (workspace_id, kind, name, master_key_id, erased_at)
          values ($1, 'data-key', 'current', '', clock_timestamp())
          on conflict (workspace_id, kind, name) do update
-         set wrapped_key = null, erased_at = coalesce(vault.erased_at, excluded.erased_at)",
-        "delete from vault where workspace_id = $1 and kind <> 'data-key'",
-        "delete from key_hashes where workspace_id = $1",
-        "delete from invitation_tokens where workspace_id = $1",
-        "delete from sessions where workspace_id = $1",
-        "delete from claims where workspace_id = $1",
-        "delete from numbers where workspace_id = $1",
-        "delete from operational.buckets where workspace_id = $1",
-        "delete from operational.quotas where workspace_id = $1",
-        "delete from operational.gates where workspace_id = $1",
-    ] {
+         set wrapped_key = null, erased_at = coalesce(vault.erased_at, excluded.erased_at)";
+    for statement in [lock, destroy].into_iter().chain(FEW) {
         sqlx::query(statement)
             .bind(workspace)
             .execute(&mut *tx)
@@ -60,8 +88,9 @@ pub(crate) async fn in_tx(tx: &mut PgConnection, workspace: &str) -> Result<(), 
     Ok(())
 }
 
-/// Deletes the large values and the remembered commands of an erased workspace, in pieces; calls
-/// `progress` with the rows that went so far. Of one that is not erased nothing goes.
+/// Deletes the large values and the remembered commands of an erased workspace, in pieces, and what
+/// its erasure should have left nothing of; calls `progress` with the rows that went so far. Of one
+/// that is not erased nothing goes.
 ///
 /// # Errors
 /// When the database does not answer; begun again, it goes on.
@@ -70,26 +99,27 @@ pub async fn purge(
     workspace: WorkspaceId,
     mut progress: impl FnMut(u64),
 ) -> Result<u64, sqlx::Error> {
+    let workspace = workspace.to_string();
+    let erased = sqlx::query_scalar(IS_ERASED).bind(&workspace);
+    let erased: bool = erased.fetch_one(pool).await?;
     let mut gone = 0;
-    for (table, key) in [
+    if !erased {
+        return Ok(gone);
+    }
+    let in_pieces = [
         ("blobs", "workspace_id, sha256"),
         ("command_log", "workspace_id, actor, command_id"),
-    ] {
-        let sql = format!(
+    ];
+    let in_pieces = in_pieces.map(|(table, key)| {
+        format!(
             "delete from {table} where ({key}) in (
-                 select {key} from {table}
-                 where workspace_id = $1 and exists (
-                     select from vault
-                     where workspace_id = $1 and kind = 'data-key' and erased_at is not null)
-                 limit $2)"
-        );
+                 select {key} from {table} where workspace_id = $1 limit {DELETED_AT_ONCE})"
+        )
+    });
+    for sql in in_pieces.iter().map(String::as_str).chain(FEW) {
         loop {
-            let deleted = sqlx::query(&sql)
-                .bind(workspace.to_string())
-                .bind(DELETED_AT_ONCE)
-                .execute(pool)
-                .await?
-                .rows_affected();
+            let deleted = sqlx::query(sql).bind(&workspace).execute(pool).await?;
+            let deleted = deleted.rows_affected();
             gone += deleted;
             if deleted == 0 {
                 break;

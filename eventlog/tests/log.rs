@@ -15,6 +15,8 @@ mod backup;
 mod commands;
 #[path = "log/crash.rs"]
 mod crash;
+#[path = "log/erasure.rs"]
+mod erasure;
 #[path = "log/export.rs"]
 mod export;
 #[path = "log/order.rs"]

@@ -85,7 +85,7 @@ pub async fn has_first_key(log: &EventLog) -> Result<bool, ApiError> {
 }
 
 /// Makes the first key of a database, and says whether it did: a database that ever had a first key
-/// gets no other.
+/// gets no other, and one whose workspace `default` was erased gets none.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -103,7 +103,9 @@ pub async fn first_key(
     };
     match make(log, hash_key, clock, PART, (FIRST_KEY, key), wanted).await {
         Ok(()) => Ok(true),
-        Err(CommandError::Refused(api_key::Error::AlreadyCreated)) => Ok(false),
+        Err(CommandError::Refused(api_key::Error::AlreadyCreated) | CommandError::Erased) => {
+            Ok(false)
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -123,6 +123,9 @@ pub enum AppendError {
         /// The name.
         key: String,
     },
+    /// The workspace was erased, and what stands beside the events would outlive that.
+    #[error("the workspace was erased; nothing can be kept or run in it any more")]
+    Erased,
     /// The database is away. Whether the command was appended is unknown; repeated with its id it
     /// will not be appended twice.
     #[error("the database is not available")]

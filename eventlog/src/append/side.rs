@@ -114,12 +114,33 @@ impl fmt::Debug for SideRow {
     }
 }
 
+/// Why a row was not written.
+#[derive(Debug)]
+pub(super) enum SideError {
+    /// The workspace was erased: what came now would outlive the erasure.
+    Erased,
+    Database(sqlx::Error),
+}
+
+impl From<sqlx::Error> for SideError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
 /// Writes a row. These are rare, so each is a statement of its own.
 pub(super) async fn write_in_tx(
     tx: &mut PgConnection,
     workspace: &str,
     row: &SideRow,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), SideError> {
+    let outlives_the_data_key = matches!(
+        row,
+        SideRow::KeyHash { .. } | SideRow::InvitationToken { .. } | SideRow::VaultPut { .. }
+    );
+    if outlives_the_data_key && erase::is_erased_in_tx(tx, workspace).await? {
+        return Err(SideError::Erased);
+    }
     let statement = match row {
         SideRow::KeyHash {
             prefix,
@@ -203,7 +224,7 @@ pub(super) async fn write_in_tx(
         .bind(sha256)
         .bind(key)
         .bind(&data[..]),
-        SideRow::Erase => return erase::in_tx(tx, workspace).await,
+        SideRow::Erase => return Ok(erase::in_tx(tx, workspace).await?),
     };
     statement.execute(tx).await?;
     Ok(())

@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use sqlx::{Connection as _, PgConnection, Row, postgres::PgRow};
 use toolroom_domain::ClaimChange;
 
-use super::{Append, AppendError, side};
+use super::{
+    Append, AppendError,
+    side::{self, SideError},
+};
 use crate::database::{Fault, classify};
 
 /// A batch's outcome: `global_seq` of the last event of each aggregate that got any.
@@ -32,7 +35,11 @@ pub(super) async fn write(
         .iter()
         .all(|a| a.record.is_none() && a.claims.is_empty());
     let rows = if batch.iter().any(|append| !append.side.is_empty()) {
-        insert_all_with_side_rows(connection, batch).await
+        match insert_all_with_side_rows(connection, batch).await {
+            Ok(rows) => Ok(rows),
+            Err(SideError::Database(error)) => Err(error),
+            Err(SideError::Erased) => return Err(Failure::RolledBack(AppendError::Erased)),
+        }
     } else if plain {
         insert_events(connection, batch).await
     } else {
@@ -169,7 +176,7 @@ async fn insert_all(
 async fn insert_all_with_side_rows(
     connection: &mut PgConnection,
     batch: &[&Append],
-) -> Result<Vec<PgRow>, sqlx::Error> {
+) -> Result<Vec<PgRow>, SideError> {
     let mut tx = connection.begin().await?;
     let written = insert_all(&mut tx, batch).await?;
     for append in batch {

@@ -385,7 +385,9 @@ impl CommandBus {
         result
     }
 
-    /// Parts of Toolroom itself bring to an end what was under way when the workspace was erased.
+    /// Parts of Toolroom itself bring to an end what was under way when the workspace was erased. From
+    /// memory, and so by and by: what must not outlive an erasure is asked about again where it is
+    /// written.
     async fn must_not_be_erased<E: std::error::Error>(
         &self,
         context: &CommandContext,
@@ -531,6 +533,7 @@ impl CommandBus {
             Some(Err(AppendError::NameTaken { scope, key })) => {
                 Err(CommandError::NameTaken { scope, key })
             }
+            Some(Err(AppendError::Erased)) => Err(CommandError::Erased),
             Some(Err(AppendError::Unavailable)) => Err(CommandError::Unavailable),
             Some(Err(error)) => Err(CommandError::Internal(Box::new(error))),
             None => Err(committed
