@@ -1,9 +1,10 @@
 //! A workspace is erased: beside a running server and without one, killed in the middle, for good.
 
+use aws_lc_rs::digest::{Context, SHA256};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use toolroom_domain::{Clock as _, WorkspaceId};
 use toolroom_eventlog::SystemClock;
 
@@ -240,6 +241,98 @@ async fn an_erasure_that_is_killed_goes_on_when_it_is_begun_again() {
     owner.close().await;
     log.close().await;
     server.stop().await;
+}
+
+/// Takes one connection after the other and answers each request with `{}`.
+async fn answering() -> (String, tokio::task::JoinHandle<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let task = tokio::spawn(async move {
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(answer).await;
+        }
+    });
+    (url, task)
+}
+
+#[tokio::test]
+async fn of_a_call_stays_that_it_was_made_and_nothing_of_what_it_carried() {
+    let operator = Operator::new();
+    std::fs::write(
+        operator.path("toolroom.toml"),
+        "[egress]\nallow = [\"127.0.0.1\"]\n",
+    )
+    .unwrap();
+    let server = operator.serve().await;
+    let api = Api::of(&server);
+    let workspace = api.create_workspace("to be erased").await;
+    let within = api.within(&workspace);
+    let (endpoint, task) = answering().await;
+    let register = "mutation($i: RegisterToolInput!) { registerTool(input: $i) { id } }";
+    let tool = json!({ "name": "look-up", "description": "finds a customer", "rest": {
+        "api": { "base_url": endpoint, "path": "customers/{{ input.who }}",
+                 "query": { "of": "{{ input.who }}" } },
+        "input_schema": { "type": "object" } } });
+    within.data(register, json!({ "i": tool })).await;
+    let ran = within.run("look-up", &json!({ "who": MARKER })).await;
+    assert_eq!(ran["status"], "COMPLETED", "{ran}");
+
+    let receipts = "query($id: ID!) { job(id: $id) {
+        receipts { method url sentUrl requestSha256 status outcome } } }";
+    let told = |of: Value| of["job"]["receipts"][0].clone();
+    let before = told(within.data(receipts, json!({ "id": ran["id"] })).await);
+    let sent = format!("{endpoint}/customers/{MARKER}?of={MARKER}");
+    assert_eq!(before["sentUrl"], sent);
+    assert_eq!(
+        before["url"],
+        format!("{endpoint}/customers/{{{{ input.who }}}}")
+    );
+    assert_eq!(
+        (&before["method"], &before["status"], &before["outcome"]),
+        (&json!("GET"), &json!(200), &json!("ANSWERED"))
+    );
+    // Whoever has the workspace's key can tell whether this was sent.
+    let mut digest = Context::new(&SHA256);
+    for part in ["GET", &sent, ""] {
+        digest.update(&(part.len() as u64).to_be_bytes());
+        digest.update(part.as_bytes());
+    }
+    let digest = digest.finish();
+    let plain: String = digest.as_ref().iter().map(|b| format!("{b:02x}")).collect();
+    let log = operator.log().await;
+    let keyed = log
+        .log
+        .vault
+        .keyed_digest(workspace.parse().unwrap(), &plain);
+    assert_eq!(before["requestSha256"], keyed.await.unwrap().1);
+    // In the log there is no more of it, whether erased or not.
+    let owner = owner(&log).await;
+    let is_told: bool = sqlx::query_scalar(
+        "select exists (select from events where payload::text like '%' || $1 || '%'
+                                              or payload::text like '%' || $2 || '%')",
+    )
+    .bind(MARKER)
+    .bind(&plain)
+    .fetch_one(&owner)
+    .await
+    .unwrap();
+    assert!(!is_told);
+
+    let erase = ["erase", "--workspace", &workspace, "--yes"];
+    operator.run(&erase).await.succeeds();
+    let after = told(within.data(receipts, json!({ "id": ran["id"] })).await);
+    assert_eq!(after["sentUrl"], Value::Null);
+    for field in ["method", "url", "requestSha256", "status", "outcome"] {
+        assert_eq!(after[field], before[field]);
+    }
+    owner.close().await;
+    log.close().await;
+    operator.run(&["verify"]).await.succeeds();
+    server.stop().await;
+    task.abort();
 }
 
 #[tokio::test]

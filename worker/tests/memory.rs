@@ -44,7 +44,7 @@ impl Journal for Deaf {
     fn progress(&self, _: Progress) {}
     fn line(&self, _: Level, _: &str, _: String) {}
     fn secrets_used(&self, _: Vec<SecretUse>) {}
-    async fn sending(&self, _: Receipt) -> Result<(), CallError> {
+    async fn sending(&self, _: Receipt, _: String) -> Result<(), CallError> {
         Ok(())
     }
     fn received(&self, _: Receipt) {}

@@ -1,7 +1,10 @@
 //! The audit: the events of the log, with what was sealed in them opened.
 
 use serde_json::{Map, Value, json};
-use toolroom_domain::{JobId, Sealed, job::seal_context};
+use toolroom_domain::{
+    JobId, Sealed,
+    job::{SENT_URL_FIELD, seal_context},
+};
 use toolroom_eventlog::RecordedEvent;
 use toolroom_projections::{
     Page,
@@ -16,10 +19,11 @@ use crate::{
 
 /// Where a job's events hold what is sealed: the event's field, within it the sealed one, and to
 /// what it is bound.
-const SEALED: [(&[&str], &str); 3] = [
+const SEALED: [(&[&str], &str); 4] = [
     (&["input"], "input"),
     (&["output"], "output"),
     (&["error", "details"], "error"),
+    (&["receipt", "sent_url"], SENT_URL_FIELD),
 ];
 
 /// The events of the workspace by position.

@@ -43,7 +43,7 @@ mod view;
 pub use bulk::{BULK_JOBS, Submission, submit_all};
 pub use run::{attempts, progress};
 pub use submit::submit;
-pub use values::{Fetched, Field, fetch, value_of};
+pub use values::{Fetched, Field, fetch, sent_url, value_of};
 pub use view::{JobView, LastEvent};
 
 use submit::{Asked, accept_submission, changed_something, hand_in, request};

@@ -34,6 +34,9 @@ pub use event::{Event, Failure, Progress, ToolRef};
 pub use state::{Attempt, Job, Status};
 pub use told::{Line, Lines, Receipt, ReceiptOutcome, SecretUse, Told};
 
+/// The field to which the URL of a receipt is bound when it is sealed.
+pub const SENT_URL_FIELD: &str = "sent_url";
+
 /// To what a job's sealed field is bound: in the place of another field or job it does not open.
 pub fn seal_context(job: crate::id::JobId, field: &str) -> String {
     format!("{job}/{field}")

@@ -35,10 +35,19 @@ pub struct Receipt {
     pub idempotency_key: String,
     /// The method, such as `POST`.
     pub method: String,
-    /// Where to: without secrets, and without the values of the query.
+    /// Where to, in the clear: the origin, and the path in the words of the tool's definition, into
+    /// which nothing is filled. Of receipts without a `digest_key`: the URL that it went to, without
+    /// the values of its query.
     pub url: String,
-    /// SHA-256 over method, URL and body, in hexadecimal digits.
+    /// The URL that it went to, without secrets, where it says more than `url`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_url: Option<Sealed>,
+    /// SHA-256 over method, URL and body with secrets masked, in hexadecimal digits; with a
+    /// `digest_key` the HMAC-SHA-256 of these digits, so that it is no help to guess what was sent.
     pub request_sha256: String,
+    /// From which data key of the workspace the digest's key is drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest_key: Option<i64>,
     /// When it left.
     #[schemars(with = "String")]
     pub sent_at: Timestamp,

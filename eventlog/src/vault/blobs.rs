@@ -36,9 +36,6 @@ const PARSE_INLINE_BYTES: usize = 256 * 1024;
 /// commands have too, and twice its size in memory until it is open.
 const READS_AT_ONCE: usize = 2;
 
-/// For what the key that names large values is drawn.
-const NAMING: &[u8] = b"toolroom/blob-name/1";
-
 static READS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(READS_AT_ONCE));
 
 /// A value that was sealed, to be written with the event that holds it.
@@ -70,12 +67,6 @@ pub enum Text {
     Json(Bytes),
     /// Its key is gone, and so is the value.
     Erased,
-}
-
-/// The key by which large values are named.
-pub(super) fn naming_key(data_key: &[u8]) -> hmac::Key {
-    let drawn = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, data_key), NAMING);
-    hmac::Key::new(hmac::HMAC_SHA256, drawn.as_ref())
 }
 
 fn name(naming: &hmac::Key, plain: &[u8]) -> String {
@@ -143,7 +134,10 @@ impl Vault {
         context: &str,
         value: &Value,
     ) -> Result<SealedValue, Error> {
-        let DataKey::Present { id, key, naming } = self.key_of(workspace).await? else {
+        let DataKey::Present {
+            id, key, naming, ..
+        } = self.key_of(workspace).await?
+        else {
             return Err(Error::Erased);
         };
         let text = text_of(value)?;
@@ -343,11 +337,15 @@ async fn is_sound(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::{NAMING, drawn},
+        *,
+    };
 
     #[test]
     fn a_name_tells_nothing_without_the_key_that_it_was_made_with() {
-        let (one, other) = (naming_key(&[1; 32]), naming_key(&[2; 32]));
+        let naming_key = |byte| drawn(&[byte; 32], NAMING);
+        let (one, other) = (naming_key(1), naming_key(2));
         assert_eq!(name(&one, b"value"), name(&one, b"value"));
         assert_ne!(name(&one, b"value"), name(&other, b"value"));
         let plain = hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, b"value").as_ref());

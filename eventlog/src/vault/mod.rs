@@ -25,6 +25,8 @@ use tokio::sync::Notify;
 use toolroom_domain::{Sealed, WorkspaceId};
 use zeroize::Zeroizing;
 
+use crate::verify::hex;
+
 pub(crate) use self::cipher::OVERHEAD;
 pub use self::{
     blobs::{BlobCheck, SealedValue, Text, check_blobs, parse},
@@ -120,6 +122,8 @@ enum DataKey {
         key: Arc<LessSafeKey>,
         /// By which large values are named; drawn from the key, so that it ends with it.
         naming: Arc<hmac::Key>,
+        /// For digests that stay in the log; drawn from the key too.
+        digests: Arc<hmac::Key>,
     },
     Erased,
 }
@@ -202,6 +206,25 @@ impl Vault {
             data: STANDARD.encode(data),
             blob: None,
         })
+    }
+
+    /// A digest that may stay in the log: keyed, so that nobody can try guesses against it without the
+    /// workspace's data key, whose id comes with it. Equal for equal texts of one workspace.
+    ///
+    /// # Errors
+    /// When the key cannot be had.
+    pub async fn keyed_digest(
+        &self,
+        workspace: WorkspaceId,
+        text: &str,
+    ) -> Result<(i64, String), Error> {
+        match self.key_of(workspace).await? {
+            DataKey::Present { id, digests, .. } => {
+                let digest = hmac::sign(&digests, text.as_bytes());
+                Ok((id, hex(digest.as_ref())))
+            }
+            DataKey::Erased => Err(Error::Erased),
+        }
     }
 
     /// Opens what [`Self::seal`] sealed for the same workspace and context.
@@ -365,6 +388,18 @@ impl Vault {
     }
 }
 
+/// For what the key that names large values is drawn.
+const NAMING: &[u8] = b"toolroom/blob-name/1";
+
+/// For what the key of digests is drawn.
+const DIGESTS: &[u8] = b"toolroom/digest/1";
+
+/// A key for one purpose, drawn from a data key: it ends with that.
+fn drawn(data_key: &[u8], purpose: &[u8]) -> hmac::Key {
+    let drawn = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, data_key), purpose);
+    hmac::Key::new(hmac::HMAC_SHA256, drawn.as_ref())
+}
+
 /// The bytes of a key, erased from memory when they are dropped.
 type Key = Zeroizing<Vec<u8>>;
 
@@ -373,7 +408,8 @@ fn data_key(id: i64, bytes: Option<Key>) -> Result<DataKey, Error> {
         Some(bytes) => DataKey::Present {
             id,
             key: Arc::new(aead_key(&bytes)?),
-            naming: Arc::new(blobs::naming_key(&bytes)),
+            naming: Arc::new(drawn(&bytes, NAMING)),
+            digests: Arc::new(drawn(&bytes, DIGESTS)),
         },
         None => DataKey::Erased,
     })

@@ -3,6 +3,7 @@
 mod ahead;
 mod lines;
 mod outcome;
+mod receipt;
 mod recorded;
 mod recorder;
 

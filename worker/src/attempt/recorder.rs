@@ -28,7 +28,7 @@ use toolroom_eventlog::{
 use super::{
     Attempts, Started,
     lines::{self, Lines},
-    until_available,
+    receipt, until_available,
 };
 use crate::executor::{Announced, CallError, Journal, Level};
 
@@ -202,6 +202,28 @@ impl Recorder {
         }
     }
 
+    /// Appends what waits, and the call that is about to leave; waits for a database that is away.
+    async fn append_now(self: &Arc<Self>, leaving: Option<Receipt>) -> Result<(), CallError> {
+        // A task of its own: the run may be ended while this is under way, and an append that is
+        // broken off midway has happened or not.
+        let recorder = Arc::clone(self);
+        let appending =
+            tokio::spawn(
+                async move { until_available(|| recorder.append(leaving.as_ref())).await },
+            );
+        match appending.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(CommandError::Refused(reason))) => {
+                tracing::debug!(job = %self.id, %reason, "a call is not made any more");
+                Err(CallError::cancelled())
+            }
+            other => {
+                tracing::error!(job = %self.id, ?other, "a call could not be recorded");
+                Err(CallError::unrecorded())
+            }
+        }
+    }
+
     /// Appends what waits, and the call that is about to leave.
     async fn append(&self, leaving: Option<&Receipt>) -> Result<(), CommandError<job::Error>> {
         let mut job = self.job.lock().await;
@@ -351,6 +373,13 @@ impl Gathered {
         calls.cloned().collect()
     }
 
+    fn end_call(&mut self, ended: &Receipt) {
+        let key = &ended.idempotency_key;
+        if let Some(call) = self.calls.iter_mut().find(|c| c.idempotency_key == *key) {
+            (call.status, call.outcome) = (ended.status, ended.outcome);
+        }
+    }
+
     fn set_call(&mut self, receipt: Receipt) {
         let key = &receipt.idempotency_key;
         match self.calls.iter_mut().find(|c| c.idempotency_key == *key) {
@@ -409,10 +438,11 @@ impl Journal for Arc<Recorder> {
         }
     }
 
-    async fn sending(&self, receipt: Receipt) -> Result<(), CallError> {
+    async fn sending(&self, receipt: Receipt, sent_url: String) -> Result<(), CallError> {
+        let place = (self.workspace, self.id);
         let leaving = Receipt {
             outcome: ReceiptOutcome::Unknown,
-            ..receipt
+            ..receipt::closed(&self.attempts.vault, place, receipt, &sent_url).await?
         };
         let must_be_known = {
             let mut gathered = self.gathered();
@@ -424,31 +454,14 @@ impl Journal for Arc<Recorder> {
             !leaving.repeatable || gathered.secrets.len() > gathered.secrets_told
         };
         if must_be_known {
-            // A task of its own: the run may be ended while this is under way, and an append that
-            // is broken off midway has happened or not.
-            let (recorder, receipt) = (Arc::clone(self), leaving.clone());
-            let appending =
-                tokio::spawn(
-                    async move { until_available(|| recorder.append(Some(&receipt))).await },
-                );
-            match appending.await {
-                Ok(Ok(())) => {}
-                Ok(Err(CommandError::Refused(reason))) => {
-                    tracing::debug!(job = %self.id, %reason, "a call is not made any more");
-                    return Err(CallError::cancelled());
-                }
-                other => {
-                    tracing::error!(job = %self.id, ?other, "a call could not be recorded");
-                    return Err(CallError::unrecorded());
-                }
-            }
+            self.append_now(Some(leaving.clone())).await?;
         }
         self.gathered().set_call(leaving);
         Ok(())
     }
 
     fn received(&self, receipt: Receipt) {
-        self.gathered().set_call(receipt);
+        self.gathered().end_call(&receipt);
     }
 
     fn exit_code(&self, code: i32) {

@@ -48,7 +48,8 @@ pub(super) async fn build(
         None => Method::GET,
         Some(source) => method(&at("method"), &filler.text(&at("method"), source)?)?,
     };
-    let mut outgoing = Outgoing::new(method, url(connector, place, request, filler)?, step);
+    let (url, written) = url(connector, place, request, filler)?;
+    let mut outgoing = Outgoing::new(method, url, step).written_as(written);
     for (place, map) in [
         ("headers".to_owned(), &connector.file.headers),
         (at("headers"), &request.headers),
@@ -118,12 +119,13 @@ fn method(place: &str, text: &str) -> Result<Method, CallError> {
         .ok_or_else(|| faulty(place, "must give GET, HEAD, POST, PUT, PATCH or DELETE"))
 }
 
+/// The URL, and as the file writes it.
 fn url(
     connector: &Connector,
     place: &str,
     request: &Request,
     filler: &Filler<'_>,
-) -> Result<Url, CallError> {
+) -> Result<(Url, String), CallError> {
     let at = |field: &str| format!("{place}.{field}");
     let (base_place, source) = match (&request.url, &connector.file.base_url) {
         (Some(url), _) => (at("url"), url),
@@ -131,6 +133,7 @@ fn url(
         (None, None) => return Err(faulty(place, "names no `url`, and there is no `base_url`")),
     };
     let mut url = base(&base_place, source, filler)?;
+    let mut written = source.trim().to_owned();
     if let Some(source) = &request.path {
         let path = filler.url_part(&at("path"), source)?;
         refuse_dots(&at("path"), &path)?;
@@ -140,13 +143,15 @@ fn url(
             path.trim_start_matches('/')
         );
         url.set_path(&whole);
+        let base = written.trim_end_matches('/');
+        written = format!("{base}/{}", source.trim_start_matches('/'));
     }
     let pairs = filler.pairs(&at("query"), &request.query)?;
     let pairs = pairs.unwrap_or_default();
     if !pairs.is_empty() {
         url.query_pairs_mut().extend_pairs(&pairs);
     }
-    Ok(url)
+    Ok((url, written))
 }
 
 /// An expression at the very beginning is a URL, and goes in as it stands.

@@ -40,7 +40,7 @@ pub(super) async fn test(
         let message = "nothing was sent: where the tool calls depends on its input";
         return Ok(told(message, json!({ "sent": false })));
     };
-    let outgoing = Outgoing::new(Method::HEAD, url, wire.step());
+    let outgoing = Outgoing::new(Method::HEAD, url, wire.step()).written_as(address);
     let answer = exchange(wire, outgoing, &Secrets::of(call.workspace)).await?;
     let status = answer.status.as_u16();
     if answer.status.is_server_error() {

@@ -20,7 +20,9 @@ pub(super) async fn call(
     let url = Url::parse(&config.endpoint_url).map_err(|_| {
         CallError::invalid("the tool's `endpoint_url` is not a URL; revise the tool")
     })?;
-    let mut outgoing = Outgoing::new(Method::POST, url, wire.step()).with_json(input);
+    let mut outgoing = Outgoing::new(Method::POST, url, wire.step())
+        .written_as(&config.endpoint_url)
+        .with_json(input);
     if let Some(name) = config.idempotency_header.as_deref().and_then(header_name) {
         outgoing = outgoing.with_idempotency_header(name);
     }

@@ -58,14 +58,15 @@ pub trait Journal: Send + Sync {
     /// The run was given secrets. Durable with the next [`Self::sending`].
     fn secrets_used(&self, secrets: Vec<SecretUse>);
 
-    /// A call is about to leave. When this returns, it is durable if the call is not repeatable or
-    /// secrets were used.
+    /// A call is about to leave for `sent_url`, which holds no secret but may be personal. When this
+    /// returns, it is durable if the call is not repeatable or secrets were used.
     ///
     /// # Errors
     /// When the call must not leave: the job was cancelled, or another node has taken it over.
-    async fn sending(&self, receipt: Receipt) -> Result<(), CallError>;
+    async fn sending(&self, receipt: Receipt, sent_url: String) -> Result<(), CallError>;
 
-    /// How the call of the same key ended.
+    /// How the call of the same key ended: its status and outcome count, the rest is as it was when it
+    /// left.
     fn received(&self, receipt: Receipt);
 
     /// What the other side says of its rate limit; must not wait.

@@ -103,6 +103,7 @@ async fn a_call_that_must_not_be_doubled_is_in_the_log_before_it_leaves() {
     assert_eq!(calls.len(), 1);
     assert_eq!(calls[0].outcome, ReceiptOutcome::Unknown);
     assert!(!calls[0].repeatable);
+    assert!(calls[0].digest_key.is_some());
     node.kill();
     let _again = world.node("n").await;
     let job = world.ended(id).await;
@@ -156,6 +157,8 @@ async fn where_the_other_side_takes_a_key_the_call_is_repeated_with_the_same_one
         (last.outcome, last.status),
         (ReceiptOutcome::Answered, Some(200))
     );
+    // Keyed, also as it is told with the answer.
+    assert!(last.digest_key.is_some());
 }
 
 #[tokio::test]

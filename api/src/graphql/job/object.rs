@@ -294,7 +294,15 @@ impl JobObject {
 
     /// Each call that went out, or was about to: where, when, its digest and status.
     async fn receipts(&self, ctx: &Context<'_>) -> Result<Vec<Receipt>, ApiError> {
-        jobs::attempts(app(ctx), &self.job).await.map(Receipt::of)
+        let attempts = jobs::attempts(app(ctx), &self.job).await?;
+        let mut receipts = Vec::new();
+        for attempt in attempts {
+            for call in attempt.receipts {
+                let url = jobs::sent_url(app(ctx), &self.job, &call).await?;
+                receipts.push(Receipt::of(attempt.number, call, url));
+            }
+        }
+        Ok(receipts)
     }
 
     /// What the sender noted on it.

@@ -4,7 +4,7 @@ use async_graphql::{Context, Enum, ID, Object, SimpleObject};
 use serde_json::Value;
 use toolroom_domain::{
     ErrorCategory as Category, JobId, WorkspaceId,
-    job::{Attempt, Failure, Line, ReceiptOutcome as Outcome, Status},
+    job::{self, Attempt, Failure, Line, ReceiptOutcome as Outcome, Status},
 };
 
 use crate::{
@@ -82,9 +82,14 @@ pub struct Receipt {
     idempotency_key: String,
     /// The HTTP method.
     method: String,
-    /// Where to, without secrets and without the values of the query.
+    /// Where to: the origin, and the path in the words of the tool's definition, into which nothing is
+    /// filled.
     url: String,
-    /// The digest of what was sent.
+    /// The URL that it went to, without secrets: null where it says no more than `url`, and after the
+    /// workspace was erased.
+    sent_url: Option<String>,
+    /// A digest of what was sent, secrets left out: equal for equal requests of this workspace. It tells
+    /// nothing else to whoever has not the workspace's key.
     request_sha256: String,
     /// When.
     sent_at: DateTime,
@@ -97,23 +102,20 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// The calls of attempts, in order.
-    pub(super) fn of(attempts: Vec<Attempt>) -> Vec<Self> {
-        let calls = attempts.into_iter().flat_map(|attempt| {
-            let number = int(attempt.number);
-            attempt.receipts.into_iter().map(move |call| Self {
-                attempt: number,
-                idempotency_key: call.idempotency_key,
-                method: call.method,
-                url: call.url,
-                request_sha256: call.request_sha256,
-                sent_at: call.sent_at.into(),
-                status: call.status.map(i32::from),
-                outcome: call.outcome.into(),
-                repeatable: call.repeatable,
-            })
-        });
-        calls.collect()
+    /// A call of an attempt, with the URL that it went to.
+    pub(super) fn of(attempt: u32, call: job::Receipt, sent_url: Option<String>) -> Self {
+        Self {
+            attempt: int(attempt),
+            idempotency_key: call.idempotency_key,
+            method: call.method,
+            url: call.url,
+            sent_url,
+            request_sha256: call.request_sha256,
+            sent_at: call.sent_at.into(),
+            status: call.status.map(i32::from),
+            outcome: call.outcome.into(),
+            repeatable: call.repeatable,
+        }
     }
 }
 

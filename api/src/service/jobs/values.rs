@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use serde_json::Value;
-use toolroom_domain::{JobId, Sealed, job::seal_context};
+use toolroom_domain::{
+    JobId, Sealed,
+    job::{Receipt, SENT_URL_FIELD, seal_context},
+};
 use toolroom_eventlog::vault::{self, Opened, Text};
 
 use super::{JobView, get, of_job};
@@ -83,6 +86,30 @@ pub async fn fetch(
     Ok(match known(&digest) {
         true => Fetched::Same(digest),
         false => Fetched::Json(json, digest),
+    })
+}
+
+/// The URL that a call went to, if its receipt has it and the workspace was not erased.
+///
+/// # Errors
+/// When it cannot be opened.
+pub async fn sent_url(
+    state: &AppState,
+    job: &JobView,
+    call: &Receipt,
+) -> Result<Option<String>, ApiError> {
+    let Some(sealed) = &call.sent_url else {
+        return Ok(None);
+    };
+    let context = seal_context(job.id, SENT_URL_FIELD);
+    let opened = state
+        .log
+        .vault
+        .open(job.workspace, &context, sealed)
+        .await?;
+    Ok(match opened {
+        Opened::Value(Value::String(url)) => Some(url),
+        Opened::Value(_) | Opened::Erased => None,
     })
 }
 

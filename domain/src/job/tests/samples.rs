@@ -243,7 +243,9 @@ pub fn receipt(step: u32, outcome: ReceiptOutcome, repeatable: bool) -> Receipt 
         idempotency_key: format!("{}/{step}", id()),
         method: "POST".to_owned(),
         url: "https://pay.example/charge".to_owned(),
+        sent_url: None,
         request_sha256: "00".repeat(32),
+        digest_key: Some(1),
         sent_at: at(3),
         status: match outcome {
             ReceiptOutcome::Answered => Some(200),

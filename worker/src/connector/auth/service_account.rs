@@ -156,7 +156,9 @@ async fn fetch(
         .extend_pairs(fields)
         .finish();
     let content_type = HeaderValue::from_static("application/x-www-form-urlencoded");
+    let written = claim.url.to_string();
     let outgoing = Outgoing::new(HttpMethod::POST, claim.url, wire.side_step("token"))
+        .written_as(written)
         .with_body(content_type, form.into())
         .safe_to_repeat();
     let answer = http::exchange(wire, outgoing, secrets).await?;

@@ -36,7 +36,9 @@ impl<'a> Delivery<'a> {
             idempotency_key: key.to_owned(),
             method: "SMTP".to_owned(),
             url: server.url(),
+            sent_url: None,
             request_sha256: masked_digest(around, letter.bytes()),
+            digest_key: None,
             sent_at: around.wire.clock().now(),
             status: None,
             outcome: ReceiptOutcome::Unknown,
@@ -44,7 +46,7 @@ impl<'a> Delivery<'a> {
             repeatable: false,
         };
         let journal = around.wire.journal();
-        journal.sending(receipt.clone()).await?;
+        journal.sending(receipt.clone(), server.url()).await?;
         Ok(Self {
             journal,
             effects: around.wire.effects(),
@@ -116,7 +118,7 @@ impl Drop for Delivery<'_> {
     }
 }
 
-/// The digest is kept for ever, so no secret goes into it.
+/// The digest is kept for ever, so no secret goes into it; the journal keys it.
 fn masked_digest(around: &Surroundings<'_>, letter: &[u8]) -> String {
     let masked = around.secrets.mask(&String::from_utf8_lossy(letter));
     let digest = digest(&SHA256, masked.as_bytes());

@@ -99,7 +99,7 @@ impl Journal for Told {
         self.secrets.lock().unwrap().extend(secrets);
     }
 
-    async fn sending(&self, _: Receipt) -> Result<(), CallError> {
+    async fn sending(&self, _: Receipt, _: String) -> Result<(), CallError> {
         Ok(())
     }
 

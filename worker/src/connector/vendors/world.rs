@@ -62,7 +62,7 @@ impl Journal for Book {
 
     fn secrets_used(&self, _: Vec<SecretUse>) {}
 
-    async fn sending(&self, _: Receipt) -> Result<(), CallError> {
+    async fn sending(&self, _: Receipt, _: String) -> Result<(), CallError> {
         Ok(())
     }
 

@@ -148,9 +148,10 @@ pub(crate) async fn exchange(
     }
     let repeatable = outgoing.repeatable;
     let receipt = receipt::of(&outgoing, wire.clock.now(), secrets);
+    let sent_url = receipt::filled(&outgoing.url, secrets);
     let departure = Departure::default();
     wire.tell(secrets);
-    wire.journal.sending(receipt.clone()).await?;
+    wire.journal.sending(receipt.clone(), sent_url).await?;
     let mut flight = InFlight::new(wire.journal, &wire.effects, receipt, departure.clone());
     let sent = follow(wire.egress, outgoing.into(), repeatable, &departure).await;
     let (response, url) = match sent {

@@ -48,6 +48,9 @@ pub(crate) struct Outgoing {
     pub(crate) url: Url,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Option<Bytes>,
+    /// The URL in the words of the tool's definition or the connector's file, before anything was
+    /// filled in. Without it receipts tell the origin alone in the clear.
+    pub(crate) written: Option<String>,
     /// Which call of the run it is.
     pub(crate) step: Step,
     /// Whether repeating it changes nothing, or the other side knows a repetition by its key.
@@ -69,8 +72,16 @@ impl Outgoing {
             url,
             headers,
             body: None,
+            written: None,
             step,
         }
+    }
+
+    /// The same request, whose URL is written like this before anything is filled in.
+    #[must_use]
+    pub(crate) fn written_as(mut self, written: impl Into<String>) -> Self {
+        self.written = Some(written.into());
+        self
     }
 
     /// The same request with its key in the header by which the other side knows repetitions.

@@ -9,13 +9,15 @@ use url::Url;
 use super::{Effects, Outgoing, send::Departure};
 use crate::executor::{journal::Journal, secrets::Secrets};
 
-/// The receipt of a request that is about to leave.
+/// The receipt of a request that is about to leave; its digest is not keyed yet.
 pub(super) fn of(outgoing: &Outgoing, sent_at: Timestamp, secrets: &Secrets) -> Receipt {
     Receipt {
         idempotency_key: outgoing.step.key().to_owned(),
         method: outgoing.method.to_string(),
-        url: shown(&outgoing.url, secrets),
+        url: secrets.mask(&in_words(&outgoing.url, outgoing.written.as_deref())),
+        sent_url: None,
         request_sha256: digest(outgoing, secrets),
+        digest_key: None,
         sent_at,
         status: None,
         outcome: ReceiptOutcome::Unknown,
@@ -23,18 +25,53 @@ pub(super) fn of(outgoing: &Outgoing, sent_at: Timestamp, secrets: &Secrets) -> 
     }
 }
 
-/// A URL without secrets, fragment and values of its query.
-fn shown(url: &Url, secrets: &Secrets) -> String {
+/// The URL that a request goes to, without secrets and fragment. It may be personal: what a path or
+/// query holds is mostly what the tool was given.
+pub(super) fn filled(url: &Url, secrets: &Secrets) -> String {
     let mut bare = url.clone();
-    bare.set_query(None);
     bare.set_fragment(None);
-    let mut shown = bare.to_string();
-    for (i, (name, _)) in url.query_pairs().enumerate() {
-        shown.push(if i == 0 { '?' } else { '&' });
-        shown.extend(url::form_urlencoded::byte_serialize(name.as_bytes()));
-        shown.push_str("=***");
+    secrets.mask(bare.as_str())
+}
+
+/// The origin of a URL, and its path as it was written before anything was filled in.
+fn in_words(url: &Url, written: Option<&str>) -> String {
+    let origin = url.origin().ascii_serialization();
+    let path = written.map_or(UNTOLD, path_of);
+    match path.starts_with('/') {
+        true => format!("{origin}{path}"),
+        false => format!("{origin}/{path}"),
     }
-    secrets.mask(&shown)
+}
+
+/// What stands for a path that is not told.
+const UNTOLD: &str = "…";
+
+/// The path of a template of a URL: what follows scheme and host, to the query. An expression in their
+/// place is told as it is written.
+fn path_of(written: &str) -> &str {
+    let written = written.trim();
+    let scheme = ["https://", "http://"]
+        .into_iter()
+        .find_map(|scheme| written.strip_prefix(scheme));
+    let (rest, begun) = match scheme {
+        Some(rest) => (rest, false),
+        None => (written, true),
+    };
+    let (mut start, mut at) = (begun.then_some(0), 0);
+    while let Some(next) = rest[at..].chars().next() {
+        let is_expression = rest[at..].starts_with("{{");
+        match next {
+            '{' if is_expression => {
+                at += rest[at..].find("}}").map_or(rest.len() - at, |end| end + 2);
+                continue;
+            }
+            '?' | '#' => return start.map_or("", |start| &rest[start..at]),
+            '/' if start.is_none() => start = Some(at),
+            _ => {}
+        }
+        at += next.len_utf8();
+    }
+    start.map_or("", |start| &rest[start..])
 }
 
 /// SHA-256 over method, URL and body, each after its length. Secrets are masked before: the digest
@@ -150,6 +187,37 @@ impl Drop for InFlight<'_> {
         }
         if !self.receipt.repeatable {
             self.effects.note_cut();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_told_in_the_words_of_its_definition() {
+        let url = Url::parse("https://api.test:8443/customers/ann@home.test?q=1#x").unwrap();
+        for (written, told) in [
+            (None, "/…"),
+            (Some("https://api.test:8443"), "/"),
+            (Some("https://api.test:8443?q={{ input.q }}"), "/"),
+            (
+                Some("https://api.test:8443/customers/{{ input.email }}?q={{ input.q }}"),
+                "/customers/{{ input.email }}",
+            ),
+            (
+                Some("https://{{ input.host or '/' }}/customers/{{ input.who ~ '?' }}/x#y"),
+                "/customers/{{ input.who ~ '?' }}/x",
+            ),
+            (
+                Some("{{ credentials.base_url }}/v1/{{ input.path }}"),
+                "/{{ credentials.base_url }}/v1/{{ input.path }}",
+            ),
+            (Some("https://api.test:8443/é/{{ broken"), "/é/{{ broken"),
+        ] {
+            let told = format!("https://api.test:8443{told}");
+            assert_eq!(in_words(&url, written), told, "{written:?}");
         }
     }
 }

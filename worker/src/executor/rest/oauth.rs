@@ -169,8 +169,8 @@ impl Client<'_> {
     }
 
     fn request(&self, wire: &Wire<'_>, secrets: &mut Secrets) -> Result<Outgoing, CallError> {
-        let url = self.auth.token_url.as_deref().unwrap_or_default();
-        let url = Url::parse(url).map_err(|_| {
+        let written = self.auth.token_url.as_deref().unwrap_or_default();
+        let url = Url::parse(written).map_err(|_| {
             CallError::invalid("`rest.api.auth.token_url` is not a URL; revise the tool")
         })?;
         let mut form = form_urlencoded::Serializer::new(String::new());
@@ -185,7 +185,9 @@ impl Client<'_> {
         }
         let step = wire.side_step("token");
         // Another token does no harm: the former one is not used any more.
-        let mut outgoing = Outgoing::new(Method::POST, url, step).safe_to_repeat();
+        let mut outgoing = Outgoing::new(Method::POST, url, step)
+            .written_as(written)
+            .safe_to_repeat();
         match self.auth.client_auth.unwrap_or_default() {
             ClientAuth::ClientSecretBasic => {
                 let encoded = |text: &str| {

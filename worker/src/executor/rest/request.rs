@@ -44,7 +44,9 @@ pub(super) fn build(
         .map(|p| fill("path", Place::Url, p))
         .transpose()?;
     let url = join(&base, path.as_deref())?;
-    let mut outgoing = Outgoing::new(method(api.method), url, around.wire.step());
+    let written = joined(&api.base_url, api.path.as_deref());
+    let mut outgoing =
+        Outgoing::new(method(api.method), url, around.wire.step()).written_as(written);
     if let Some(accepted) = api.response_format.and_then(accepted) {
         outgoing
             .headers
@@ -200,17 +202,21 @@ fn parameters(
         .collect())
 }
 
-/// The URL of both parts. Dot segments are refused, not resolved: with them a value of `..` would
-/// reach another resource than the one that the definition names.
-fn join(base: &str, path: Option<&str>) -> Result<Url, CallError> {
-    let text = match path {
+fn joined(base: &str, path: Option<&str>) -> String {
+    match path {
         None => base.to_owned(),
         Some(path) => format!(
             "{}/{}",
             base.trim_end_matches('/'),
             path.trim_start_matches('/')
         ),
-    };
+    }
+}
+
+/// The URL of both parts. Dot segments are refused, not resolved: with them a value of `..` would
+/// reach another resource than the one that the definition names.
+fn join(base: &str, path: Option<&str>) -> Result<Url, CallError> {
+    let text = joined(base, path);
     let place = text.split(['?', '#']).next().unwrap_or_default();
     let is_dots = |segment: &str| {
         let plain = segment.to_ascii_lowercase().replace("%2e", ".");

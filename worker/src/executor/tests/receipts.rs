@@ -329,7 +329,8 @@ async fn what_the_guard_refuses_has_not_left() {
 async fn a_receipt_says_what_was_sent_and_holds_no_secret() {
     let server = Server::json(json!({})).await;
     let api = json!({
-        "base_url": server.url("/a/b"),
+        "base_url": server.url("/a"),
+        "path": "b/{{ input.a }}",
         "method": "POST",
         "query": {"who": "{{ input.a }}", "q q": "hidden"},
         "auth": {"method": "api_key_query", "key_name": "key", "secret_ref": "${API_KEY}"},
@@ -340,7 +341,12 @@ async fn a_receipt_says_what_was_sent_and_holds_no_secret() {
     assert_eq!(outcome, Ok(json!({})));
     let sent = reports.sent.lock().unwrap().remove(0);
     let received = reports.receipts.lock().unwrap().remove(0);
-    assert_eq!(sent.url, server.url("/a/b?q+q=***&who=***&key=***"));
+    // In the clear nothing that the tool was given.
+    assert_eq!(sent.url, server.url("/a/b/{{ input.a }}"));
+    assert_eq!(
+        reports.urls.lock().unwrap()[0],
+        server.url("/a/b/1?q+q=hidden&who=1&key=***")
+    );
     assert_eq!((sent.method.as_str(), sent.repeatable), ("POST", true));
     assert_eq!(sent.idempotency_key, job().to_string());
     assert_eq!(sent.sent_at.to_string(), "2026-07-01T12:00:00Z");

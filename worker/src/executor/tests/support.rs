@@ -144,6 +144,8 @@ pub(crate) struct Reports {
     pub(crate) lines: Mutex<Vec<(Level, String, String)>>,
     /// Receipts as the calls left.
     pub(crate) sent: Mutex<Vec<Receipt>>,
+    /// Where they went.
+    pub(crate) urls: Mutex<Vec<String>>,
     /// Receipts as the calls ended.
     pub(crate) receipts: Mutex<Vec<Receipt>>,
 }
@@ -178,8 +180,9 @@ impl Journal for Reports {
 
     fn secrets_used(&self, _: Vec<SecretUse>) {}
 
-    async fn sending(&self, receipt: Receipt) -> Result<(), CallError> {
+    async fn sending(&self, receipt: Receipt, sent_url: String) -> Result<(), CallError> {
         self.sent.lock().unwrap().push(receipt);
+        self.urls.lock().unwrap().push(sent_url);
         Ok(())
     }
 

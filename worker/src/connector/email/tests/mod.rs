@@ -54,7 +54,7 @@ impl Journal for Book {
 
     fn secrets_used(&self, _: Vec<SecretUse>) {}
 
-    async fn sending(&self, receipt: Receipt) -> Result<(), CallError> {
+    async fn sending(&self, receipt: Receipt, _: String) -> Result<(), CallError> {
         assert_eq!(receipt.outcome, ReceiptOutcome::Unknown);
         self.0.lock().unwrap().push(("sending", receipt));
         Ok(())
