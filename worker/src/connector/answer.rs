@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use toolroom_domain::ErrorCategory;
 
 use super::{
-    fill::Filler,
+    fill::{Filler, Names},
     format::{AnswerForm, ErrorEntry, RateLimitFile, Request},
 };
 use crate::executor::{
@@ -111,7 +111,7 @@ pub(super) fn judge(
     mut answer: Answer,
     request: &Request,
     rules: &Rules<'_>,
-    filler: &Filler<'_>,
+    (reply, filler): (&Reply, &Filler<'_>),
     secrets: &Secrets,
 ) -> Result<(), CallError> {
     // Answers come in more shapes than a file foresees: what cannot be asked of one does not hold.
@@ -128,6 +128,7 @@ pub(super) fn judge(
         }
         let place = format!("{place}.{i}");
         let message = filler
+            .seeing(&told_in_the_clear(reply))
             .text(&format!("{place}.message"), &entry.message)
             .unwrap_or_else(|_| format!("the service answered {}", answer.status.as_u16()));
         let message = secrets.mask(&message);
@@ -149,6 +150,50 @@ pub(super) fn judge(
         }
         (_, false) => answer.successful(secrets).map(drop),
     }
+}
+
+/// What a message may read of an answer. Messages stay in the log in the clear, and what a service
+/// says of a failure repeats what it was given, so of its texts only codes are left; `details`, which
+/// are sealed, hold the rest.
+fn told_in_the_clear(reply: &Reply) -> Names {
+    let mut names = Names::default();
+    names.set("status", &Value::from(reply.status));
+    names.set("headers", &codes(&reply.headers));
+    names.set("body", &codes(&reply.body));
+    names
+}
+
+/// What stands in the place of a text that is no code.
+const UNTOLD: &str = "…";
+/// Characters of a code.
+const CODE_CHARS: usize = 64;
+/// Digits of a code that is a number: those of services have six at most, telephone numbers ten and
+/// more.
+const CODE_DIGITS: usize = 8;
+
+/// A value of which nothing is left but codes: words such as `channel_not_found` and small numbers.
+fn codes(value: &Value) -> Value {
+    match value {
+        Value::String(text) if !is_code(text) => Value::from(UNTOLD),
+        Value::Number(number) if !is_code(&number.to_string()) => Value::from(UNTOLD),
+        Value::Array(items) => items.iter().map(codes).collect(),
+        Value::Object(fields) => {
+            let named = fields.iter().filter(|(name, _)| is_code(name));
+            let fields = named.map(|(name, field)| (name.clone(), codes(field)));
+            Value::Object(fields.collect())
+        }
+        short => short.clone(),
+    }
+}
+
+fn is_code(text: &str) -> bool {
+    if text.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+        return (1..=CODE_DIGITS).contains(&text.len());
+    }
+    let is_of_words = |b: u8| b.is_ascii_alphanumeric() || b"_.:,-".contains(&b);
+    text.len() <= CODE_CHARS
+        && text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(is_of_words)
 }
 
 /// Whether an error of this kind says that the service turned the call away.
@@ -215,9 +260,30 @@ fn until(text: &str, now: Timestamp) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use reqwest::header::{HeaderName, HeaderValue};
 
     use super::{super::format::LimitHeaders, *};
+
+    #[test]
+    fn of_what_a_service_says_only_codes_are_left() {
+        let body = json!({
+            "code": 21211, "status": 400, "error": "channel_not_found", "needed": "chat:write,users:read",
+            "as text": "21211", "text_code": "20404", "wait": 1.5, "ok": false, "none": null,
+            "message": "The 'To' number +15550001111 is not a valid phone number",
+            "to": "+15550001111", "number": 15_550_001_111_u64, "digits": "15550001111", "empty": "",
+            "ann@home.test": ["ann@home.test", "REQUIRED", { "at": "1 Long Street" }],
+        });
+        let left = json!({
+            "code": 21211, "status": 400, "error": "channel_not_found", "needed": "chat:write,users:read",
+            "text_code": "20404", "wait": 1.5, "ok": false, "none": null,
+            "message": "…", "to": "…", "number": "…", "digits": "…", "empty": "…",
+        });
+        assert_eq!(codes(&body), left);
+        let list = json!(["ann@home.test", "REQUIRED", { "at": "1 Long Street" }]);
+        assert_eq!(codes(&list), json!(["…", "REQUIRED", { "at": "…" }]));
+    }
 
     #[test]
     fn limits_are_read_in_each_way_in_which_services_tell_them() {

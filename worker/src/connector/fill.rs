@@ -49,6 +49,11 @@ impl<'a> Filler<'a> {
         }
     }
 
+    /// The same, of a call that sees other names.
+    pub(super) fn seeing(&self, names: &Names) -> Self {
+        Self::new(self.templates, names)
+    }
+
     /// A template as text.
     ///
     /// # Errors

@@ -274,10 +274,26 @@ impl<'a> Linter<'a> {
         for (i, entry) in entries.iter().enumerate() {
             let place = format!("{place}.{i}");
             self.expression(&format!("{place}.when"), Some(&entry.when), &scope);
-            self.template(&format!("{place}.message"), &entry.message, &scope);
+            self.message(&format!("{place}.message"), &entry.message, &scope);
             if let Some(text) = &entry.retry_after_s {
                 self.template(&format!("{place}.retry_after_s"), text, &scope);
             }
+        }
+    }
+
+    /// Messages stay in the log in the clear: they see codes of the answer, and nothing that a call was
+    /// given.
+    fn message(&mut self, place: &str, source: &str, scope: &Scope<'_>) {
+        self.template(place, source, scope);
+        let names = self.templates.names(source).unwrap_or_default();
+        let mut others: Vec<String> = names.into_iter().collect();
+        others.retain(|name| !AFTER.contains(&name.split('.').next().unwrap_or_default()));
+        others.sort();
+        for name in others.iter().filter(|name| unknown(name, scope).is_none()) {
+            let problem = format!(
+                "reads `{name}`; a message is told in the clear, so it sees the codes in `body` and `headers`, and `status`"
+            );
+            self.refuse(place, &problem);
         }
     }
 

@@ -247,7 +247,8 @@ impl<'a> Run<'a, '_> {
         let reply = Reply::of(&answer, request.answer).await?;
         let names = self.after(&reply);
         let filler = Filler::new(self.templates, &names);
-        judge(answer, request, &self.rules(), &filler, self.around.secrets)?;
+        let secrets = &*self.around.secrets;
+        judge(answer, request, &self.rules(), (&reply, &filler), secrets)?;
         self.names = names;
         Ok(Some(reply))
     }

@@ -114,6 +114,10 @@ async fn errors_mean_what_the_file_says_and_never_tell_a_secret() {
             "when": "body.error == 'slow_down'", "category": "RATE_LIMIT",
             "message": "too fast", "retry_after_s": "{{ body.wait }}",
         },
+        {
+            "when": "body.about is defined", "category": "VALIDATION",
+            "message": "refused {{ body.about }} ({{ body.code }}, {{ 'as ' ~ body.about }})",
+        },
         {"when": "status == 200 and body.ok == false", "category": "UNKNOWN", "message": "no"},
     ]);
     let cases = [
@@ -132,6 +136,16 @@ async fn errors_mean_what_the_file_says_and_never_tell_a_secret() {
             "200 OK",
             json!({"ok": false, "error": "slow_down", "wait": 1.5}),
             Some((ErrorCategory::RateLimit, "too fast", true, Some(1500))),
+        ),
+        (
+            "400 Bad Request",
+            json!({"about": "ann@home.test", "code": 21211}),
+            Some((
+                ErrorCategory::Validation,
+                "refused … (21211, as …)",
+                false,
+                None,
+            )),
         ),
         (
             "404 Not Found",

@@ -70,6 +70,12 @@ fn a_fault_is_told_with_the_file_and_the_place_in_it() {
             "actions.0.requests.0.when",
         ),
         (
+            with(
+                json!({"errors": [{"when": "true", "category": "UNKNOWN", "message": "to {{ input.to }}"}]}),
+            ),
+            "actions.0.errors.0.message: reads `input.to`; a message is told in the clear",
+        ),
+        (
             with(json!({"idempotency": {"body": "key"}})),
             "requests.0.idempotency: puts the key",
         ),

@@ -86,7 +86,11 @@ fn checked(seen: &Seen) -> Result<(u16, Value), (u16, u32, &'static str)> {
                 }
             };
             match to.as_str() {
-                "+15550000001" => Err((400, 21211, "The 'To' number is not a valid phone number.")),
+                "+15550000001" => Err((
+                    400,
+                    21211,
+                    "The 'To' number +15550000001 is not a valid phone number.",
+                )),
                 "+15550000002" => Err((400, 21610, "Attempt to send to unsubscribed recipient")),
                 to => Ok((
                     201,

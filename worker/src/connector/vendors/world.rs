@@ -266,11 +266,17 @@ fn file_of(kind: &str) -> &'static str {
     found.next().expect("there is a file").1
 }
 
-/// A refusal of a category whose message holds these words.
+/// A refusal of a category whose message, or what the service said, holds these words. The message
+/// tells nothing of what the call was given, which services say back.
 pub(super) fn refuses(outcome: Result<Value, CallError>, category: ErrorCategory, words: &str) {
     let error = outcome.unwrap_err();
     assert_eq!(error.category, category, "{error}: {:?}", error.details);
-    assert!(error.message.contains(words), "{error}");
+    let said = error.details.as_ref().map(|details| &details["body"]);
+    let said = said.and_then(Value::as_str).unwrap_or_default();
+    assert!(
+        error.message.contains(words) || said.contains(words),
+        "{error}: {said}"
+    );
     let worth_repeating = matches!(
         category,
         ErrorCategory::RateLimit | ErrorCategory::ServerError | ErrorCategory::Timeout

@@ -67,17 +67,17 @@ async fn what_discord_refuses_is_sorted() {
         (
             "discord.send-message",
             json!({ "message": "Hi", "username": "Discord" }),
-            "Invalid Form Body (50035)",
+            "(50035)",
         ),
         (
             "discord.send-message",
             json!({ "message": "Hi", "threadId": "404" }),
-            "Unknown Channel (10003)",
+            "(10003)",
         ),
         (
             "discord.update-message",
             json!({ "messageId": "404", "message": "Hi" }),
-            "Unknown Message (10008)",
+            "(10008)",
         ),
     ] {
         refuses(world.run(action, input).await, Validation, words);
