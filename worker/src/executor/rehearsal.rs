@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 use toolroom_domain::connector::MASK;
 
@@ -67,7 +67,7 @@ pub(crate) fn shown(outgoing: &Outgoing, secrets: &Secrets) -> Value {
     let headers: Vec<(String, String)> = outgoing
         .headers
         .iter()
-        .map(|(name, value)| (name.as_str().to_owned(), header(value)))
+        .map(|(name, value)| (name.as_str().to_owned(), header(name, value)))
         .collect();
     insert("headers", pairs(&headers));
     if let Some(bytes) = &outgoing.body {
@@ -78,15 +78,18 @@ pub(crate) fn shown(outgoing: &Outgoing, secrets: &Secrets) -> Value {
     shown
 }
 
-/// A header's value; of one that carries a credential only the scheme.
-fn header(value: &HeaderValue) -> String {
+/// A header's value; of one that carries a credential at most the scheme, where it surely is one: in
+/// other headers a word before a space may be a signature, or the beginning of a key.
+fn header(name: &HeaderName, value: &HeaderValue) -> String {
     let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
     if !value.is_sensitive() {
         return text;
     }
     match text.split_once(' ') {
-        Some((scheme, _)) => format!("{scheme} {MASK}"),
-        None => MASK.to_owned(),
+        Some((scheme @ ("Basic" | "Bearer"), _)) if name == AUTHORIZATION => {
+            format!("{scheme} {MASK}")
+        }
+        _ => MASK.to_owned(),
     }
 }
 
@@ -147,4 +150,29 @@ pub(crate) fn answer(request: Value, later: &[String], output: Option<Value>) ->
         answer.insert("output".to_owned(), output);
     }
     Value::Object(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_credential_in_a_header_only_a_scheme_is_shown() {
+        for (name, value, told) in [
+            ("authorization", "Bearer abc", "Bearer ***"),
+            ("authorization", "Basic YTpi", "Basic ***"),
+            ("authorization", "first second", "***"),
+            ("authorization", "abc", "***"),
+            ("x-api-key", "Bearer abc", "***"),
+            ("x-api-key", "first second", "***"),
+            ("webhook-signature", "v1,one v1,two", "***"),
+        ] {
+            let name = HeaderName::from_static(name);
+            let mut sensitive = HeaderValue::from_static(value);
+            sensitive.set_sensitive(true);
+            assert_eq!(header(&name, &sensitive), told, "{name}: {value}");
+            let plain = HeaderValue::from_static(value);
+            assert_eq!(header(&name, &plain), value);
+        }
+    }
 }
