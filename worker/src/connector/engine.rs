@@ -153,7 +153,10 @@ impl Engine {
                     .await
             }
         };
-        Ok(secrets.masked_output(outcome?).await)
+        match outcome {
+            Ok(output) => Ok(secrets.masked_output(output).await),
+            Err(error) => Err(secrets.mask_error(error)),
+        }
     }
 }
 

@@ -193,6 +193,25 @@ async fn errors_mean_what_the_file_says_and_never_tell_a_secret() {
 }
 
 #[tokio::test]
+async fn an_output_that_says_a_secret_back_where_no_field_may_be_tells_it_to_nobody() {
+    let server = answering(vec![json_answer("200 OK", &json!({ TOKEN: 1 }))]).await;
+    let file = file(json!({
+        "auth": {"method": "bearer", "token": "{{ credentials.token }}"},
+        "actions": [action(json!({
+            "output": {"type": "object", "properties": {}, "additionalProperties": false},
+        }))],
+    }));
+    let story = Story::new(&file, json!({"url": server.url(""), "token": TOKEN}));
+    let error = story.run(json!({})).await.unwrap_err();
+    assert!(error.message.contains("output schema"), "{error}");
+    let details = error.details.unwrap().to_string();
+    assert!(
+        details.contains("***") && !details.contains(TOKEN),
+        "{details}"
+    );
+}
+
+#[tokio::test]
 async fn steps_see_what_came_before_and_each_has_its_own_key() {
     let server = answering(vec![
         json_answer("200 OK", &json!({"upload": "/put/here", "id": "f1"})),

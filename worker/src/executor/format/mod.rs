@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use toolroom_domain::{ErrorCategory, tool::ResponseFormat};
 
 use super::{
-    error::{CallError, beginning},
+    error::CallError,
     http::{Answer, PARSE_INLINE_BYTES},
 };
 
@@ -37,7 +37,7 @@ pub(crate) async fn value(
         let message = "the endpoint answered with something that is neither JSON, XML, CSV nor \
                        text; say in `response_format` how to read it";
         let error = answer.failed(ErrorCategory::ServerError, message);
-        return Err(error.with_details(json!({ "contentType": beginning(&essence, 200) })));
+        return Err(error.with_details(json!({ "contentType": answer.told_type() })));
     };
     let invalid = |name: &str, problem: String| {
         let message = format!("the endpoint's answer is not valid {name}: {problem}");

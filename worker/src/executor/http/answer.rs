@@ -33,6 +33,8 @@ use crate::executor::{
 pub(in crate::executor) const ANSWER_BYTES: usize = limits::JOB_VALUE_BYTES;
 /// How much of an error's answer is read; more than is kept, so that masking sees whole secrets.
 const ERROR_BYTES: usize = 64 * 1024;
+/// Bytes of a content type that is told of.
+const TYPE_BYTES: usize = 100;
 /// From this size on an answer is parsed on a thread where it may take its time.
 pub(in crate::executor) const PARSE_INLINE_BYTES: usize = 256 * 1024;
 /// Between two reports of a download: as often as an eye can follow.
@@ -160,6 +162,17 @@ impl Answer {
         essence.trim().to_ascii_lowercase()
     }
 
+    /// The content type as it may stand in an error's details. One that no service would give is left
+    /// out: cut, it could hold the beginning of a secret, which nobody would recognise.
+    pub(in crate::executor) fn told_type(&self) -> &str {
+        let named = self.content_type_header();
+        let essence = named.split(';').next().unwrap_or_default().trim();
+        match essence.len() <= TYPE_BYTES {
+            true => essence,
+            false => "(too long to be told)",
+        }
+    }
+
     fn parameter(&self, name: &str) -> Option<&str> {
         let mut parameters = self.content_type_header().split(';').skip(1);
         parameters.find_map(|parameter| {
@@ -191,7 +204,7 @@ impl Answer {
             let problem = "the endpoint answered with something that is not JSON; it must answer \
                            `application/json`";
             let error = self.failed(ErrorCategory::ServerError, problem);
-            return Err(error.with_details(json!({ "contentType": beginning(&essence, 200) })));
+            return Err(error.with_details(json!({ "contentType": self.told_type() })));
         }
         self.parsed().await.map_err(|problem| {
             let message = format!("the endpoint's answer is not valid JSON: {problem}");

@@ -88,23 +88,36 @@ pub(super) async fn call(
     let credential = Credential::resolve(api.auth.as_ref(), &around, &mut secrets).await;
     // Also where nothing is sent after all: the secrets were read.
     around.wire.tell(&secrets);
+    let credential = credential.map_err(|error| secrets.mask_error(error))?;
     let mut sender = Sender {
         around: &around,
-        credential: credential?,
+        credential,
         secrets,
     };
+    match answered(&mut sender, config, definition, outgoing).await {
+        Ok(output) => Ok(sender.secrets.masked_output(output).await),
+        Err(error) => Err(sender.secrets.mask_error(error)),
+    }
+}
+
+/// The output that the endpoint's answers give, secrets and all.
+async fn answered(
+    sender: &mut Sender<'_>,
+    config: &RestConfig,
+    definition: &Definition,
+    outgoing: Outgoing,
+) -> Result<Value, CallError> {
+    let api = &config.api;
     let answer = match &api.pagination {
-        Some(pagination) => pages::fetch(&mut sender, api, pagination, outgoing).await?,
+        Some(pagination) => pages::fetch(sender, api, pagination, outgoing).await?,
         None => format::value(sender.send(outgoing).await?, api.response_format).await?,
     };
     let entries = outputs(&config.mapping, definition.output_schema.as_ref())
         .map_err(|found| misconfigured(&found))?;
-    let output = if entries.is_empty() {
-        answer
-    } else {
-        Value::Object(map_answer(entries, answer).await?)
-    };
-    Ok(sender.secrets.masked_output(output).await)
+    Ok(match entries.is_empty() {
+        true => answer,
+        false => Value::Object(map_answer(entries, answer).await?),
+    })
 }
 
 /// Maps an answer; a large one on a thread of its own.

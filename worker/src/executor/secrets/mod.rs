@@ -132,6 +132,20 @@ impl Secrets {
         masked.unwrap_or_else(|| text.to_owned())
     }
 
+    /// An error without the secrets, whatever in it comes from the other side: in all texts of its
+    /// details, names of fields too, and in its message, whose own words short secrets leave as they
+    /// are.
+    pub(crate) fn mask_error(&self, mut error: CallError) -> CallError {
+        let masks = self.masks();
+        if let Some(masked) = masks.long.as_ref().and_then(|m| m.masked(&error.message)) {
+            error.message = masked;
+        }
+        if let (Some(mask), Some(details)) = (&masks.all, &mut error.details) {
+            mask.mask_value(details);
+        }
+        error
+    }
+
     /// An output without the secrets, in all its texts and names of fields: a service that says back
     /// what it was sent must not tell the caller what they may not know. A large one on a thread of
     /// its own.
@@ -266,6 +280,20 @@ mod tests {
             json!({"a": ["say ***!", "true"], "b": true})
         );
         assert_eq!(secrets.mask("sesame-open is true"), "*** is ***");
+    }
+
+    #[test]
+    fn an_error_is_masked_as_a_whole() {
+        let mut secrets = Secrets::of(WorkspaceId::DEFAULT);
+        secrets.also("sesame-open".to_owned());
+        secrets.also("the".to_owned());
+        let error = CallError::invalid("the type sesame-open is none").with_details(json!({
+            "contentType": "text/sesame-open", "sesame-open": { "said": "the" },
+        }));
+        let error = secrets.mask_error(error);
+        assert_eq!(error.message, "the type *** is none");
+        let details = json!({ "contentType": "text/***", "***": { "said": "***" } });
+        assert_eq!(error.details, Some(details));
     }
 
     #[tokio::test]

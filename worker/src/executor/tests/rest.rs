@@ -175,6 +175,23 @@ async fn a_secret_that_is_said_back_is_masked_in_errors_and_outputs() {
 }
 
 #[tokio::test]
+async fn a_type_that_says_a_credential_back_is_masked() {
+    let auth = json!({"method": "bearer", "secret_ref": "${API_KEY}"});
+    let long = format!("a/{}{API_KEY}", "x".repeat(90));
+    for (named, told) in [(API_KEY, "***"), (long.as_str(), "(too long to be told)")] {
+        let server = Server::answering(response("200 OK", named, "?")).await;
+        let error = run(
+            &executor(),
+            &authenticated(&server, auth.clone()),
+            json!({}),
+        )
+        .await;
+        let error = error.unwrap_err();
+        assert_eq!(error.details, Some(json!({"contentType": told})), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn credentials_stay_with_the_host_they_are_for() {
     for auth in [
         json!({"method": "bearer", "secret_ref": "${API_KEY}"}),
