@@ -56,7 +56,12 @@ pub(super) struct Mask {
     forms: Vec<Form>,
     /// Those that are numbers, which JSON may hold without quotes.
     numbers: Vec<Zeroizing<String>>,
+    /// Whether it looks only for texts and numbers that are one of the values and nothing else.
+    whole: bool,
 }
+
+/// Digits of a number that is masked as a whole: there are too many honest ones of fewer.
+const WHOLE_DIGITS: usize = 4;
 
 impl Mask {
     /// One that looks for these values; none, if there is nothing to look for.
@@ -78,11 +83,25 @@ impl Mask {
             finder,
             forms,
             numbers,
+            whole: false,
         })
+    }
+
+    /// One that looks for texts and numbers that are one of these values and nothing else.
+    pub(super) fn whole<'a>(values: impl Iterator<Item = &'a str>) -> Option<Self> {
+        let mut mask = Self::of(values)?;
+        mask.whole = true;
+        mask.numbers.retain(|number| number.len() >= WHOLE_DIGITS);
+        Some(mask)
     }
 
     /// The text without the secrets; none where it holds none.
     pub(super) fn masked(&self, text: &str) -> Option<String> {
+        let masked = self.looked_through(text);
+        masked.filter(|masked| !self.whole || masked == MASK)
+    }
+
+    fn looked_through(&self, text: &str) -> Option<String> {
         let bytes = text.as_bytes();
         let mut found = Vec::new();
         let mut whole = !self.find(bytes, |range| found.push(range));

@@ -23,8 +23,13 @@ use super::{
     schema::{INLINE_BYTES, serialised_bytes},
 };
 
-/// Shorter secrets are masked in errors but not in outputs, where `1` or `true` may be honest.
+/// Shorter secrets are masked in outputs only where they are a whole value: within a text such as
+/// `order 12345`, or as `true`, they may be honest.
 const OUTPUT_MASK_BYTES: usize = 6;
+/// Still shorter ones are not masked in outputs at all: too many honest values are like them.
+const WHOLE_MASK_BYTES: usize = 3;
+/// What JSON has words for is no secret in an output.
+const HONEST: &[&str] = &["true", "false", "null"];
 
 /// The name within a reference such as `${API_KEY}`.
 pub(crate) fn reference(text: &str) -> Option<&str> {
@@ -48,6 +53,8 @@ struct Masks {
     all: Option<Arc<Mask>>,
     /// For outputs.
     long: Option<Arc<Mask>>,
+    /// For whole values of outputs.
+    short: Option<Arc<Mask>>,
 }
 
 impl Secrets {
@@ -121,7 +128,12 @@ impl Secrets {
                 true => all.clone(),
                 false => Mask::of(values().filter(is_long)).map(Arc::new),
             };
-            Masks { all, long }
+            let is_short = |value: &&str| {
+                (WHOLE_MASK_BYTES..OUTPUT_MASK_BYTES).contains(&value.len())
+                    && !HONEST.contains(value)
+            };
+            let short = Mask::whole(values().filter(is_short)).map(Arc::new);
+            Masks { all, long, short }
         })
     }
 
@@ -149,18 +161,21 @@ impl Secrets {
     /// An output without the secrets, in all its texts and names of fields: a service that says back
     /// what it was sent must not tell the caller what they may not know. A large one on a thread of
     /// its own.
-    pub(crate) async fn masked_output(&self, mut output: Value) -> Value {
-        let Some(mask) = self.masks().long.clone() else {
-            return output;
-        };
-        if serialised_bytes(&output) <= INLINE_BYTES {
-            mask.mask_value(&mut output);
+    pub(crate) async fn masked_output(&self, output: Value) -> Value {
+        let Masks { long, short, .. } = self.masks().clone();
+        if long.is_none() && short.is_none() {
             return output;
         }
-        let masked = tokio::task::spawn_blocking(move || {
-            mask.mask_value(&mut output);
+        let mask = move |mut output: Value| {
+            for mask in [long, short].iter().flatten() {
+                mask.mask_value(&mut output);
+            }
             output
-        });
+        };
+        if serialised_bytes(&output) <= INLINE_BYTES {
+            return mask(output);
+        }
+        let masked = tokio::task::spawn_blocking(move || mask(output));
         // Nothing is told rather than what was not looked through.
         masked.await.unwrap_or(Value::Null)
     }
@@ -280,6 +295,25 @@ mod tests {
             json!({"a": ["say ***!", "true"], "b": true})
         );
         assert_eq!(secrets.mask("sesame-open is true"), "*** is ***");
+    }
+
+    #[tokio::test]
+    async fn a_short_secret_is_masked_where_it_is_a_whole_value() {
+        let mut secrets = Secrets::of(WorkspaceId::DEFAULT);
+        for value in ["4711", "abc", "42", "sesame-open"] {
+            secrets.also(value.to_owned());
+        }
+        let output = json!({
+            "pin": "4711", "number": 4711, "list": ["abc", "YWJj", "%61bc"], "4711": 1,
+            "order": "order 4711", "next": 47110, "abcd": "abcd", "two": ["42", 42],
+            "long": "it is sesame-open",
+        });
+        let masked = json!({
+            "pin": "***", "number": "***", "list": ["***", "***", "***"], "***": 1,
+            "order": "order 4711", "next": 47110, "abcd": "abcd", "two": ["42", 42],
+            "long": "it is ***",
+        });
+        assert_eq!(secrets.masked_output(output).await, masked);
     }
 
     #[test]
