@@ -44,6 +44,10 @@ impl Journal for Deaf {
     fn progress(&self, _: Progress) {}
     fn line(&self, _: Level, _: &str, _: String) {}
     fn secrets_used(&self, _: Vec<SecretUse>) {}
+    async fn secrets_recorded(&self) -> Result<(), CallError> {
+        Ok(())
+    }
+
     async fn sending(&self, _: Receipt, _: String) -> Result<(), CallError> {
         Ok(())
     }

@@ -438,6 +438,17 @@ impl Journal for Arc<Recorder> {
         }
     }
 
+    async fn secrets_recorded(&self) -> Result<(), CallError> {
+        let are_known = {
+            let gathered = self.gathered();
+            gathered.secrets.len() <= gathered.secrets_told
+        };
+        match are_known {
+            true => Ok(()),
+            false => self.append_now(None).await,
+        }
+    }
+
     async fn sending(&self, receipt: Receipt, sent_url: String) -> Result<(), CallError> {
         let place = (self.workspace, self.id);
         let leaving = Receipt {

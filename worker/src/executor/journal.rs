@@ -55,8 +55,16 @@ pub trait Journal: Send + Sync {
     /// A line that the run wrote; must not wait.
     fn line(&self, level: Level, source: &str, message: String);
 
-    /// The run was given secrets. Durable with the next [`Self::sending`].
+    /// The run was given secrets. Durable with the next [`Self::sending`] or
+    /// [`Self::secrets_recorded`].
     fn secrets_used(&self, secrets: Vec<SecretUse>);
+
+    /// A secret is about to be shown outside, before any call is told of. When this returns, all that
+    /// were used are durable.
+    ///
+    /// # Errors
+    /// When none may be shown: the job was cancelled, or another node has taken it over.
+    async fn secrets_recorded(&self) -> Result<(), CallError>;
 
     /// A call is about to leave for `sent_url`, which holds no secret but may be personal. When this
     /// returns, it is durable if the call is not repeatable or secrets were used.

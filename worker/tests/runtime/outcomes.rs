@@ -13,7 +13,7 @@ use tokio::{
 };
 use toolroom_domain::{
     job::{ReceiptOutcome, Status},
-    tool::{ExternalConfig, PolicyOverrides, ToolConfig},
+    tool::{ConnectorConfig, CredentialsRef, ExternalConfig, PolicyOverrides, ToolConfig},
 };
 
 use crate::support::{PATIENCE, World, behaves};
@@ -176,4 +176,32 @@ async fn what_a_cancelled_call_did_is_told_all_the_same() {
         job.attempts()[0].receipts[0].outcome,
         ReceiptOutcome::Unknown
     );
+}
+
+#[tokio::test]
+async fn a_password_is_shown_to_a_mail_server_only_once_the_log_tells_of_its_use() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let config = ToolConfig::Connector(Box::new(ConnectorConfig {
+        connector: "EMAIL".to_owned(),
+        credentials: CredentialsRef {
+            id: "mail".to_owned(),
+            version: 1,
+            shown: json!({
+                "host": "127.0.0.1", "port": port, "security": "tls",
+                "username": "toolroom", "password": "sesame", "from": "toolroom@example.com",
+            }),
+        },
+        config: None,
+    }));
+    let unused = behaves(async |_, _| Ok(json!(null)));
+    let world = World::of(config, PolicyOverrides::default(), unused).await;
+    let node = world.node("n").await;
+    let letter = json!({ "to": "jane@example.org", "subject": "Hello", "body": "A note." });
+    let id = world.submit_with(letter).await;
+    let connected = tokio::time::timeout(PATIENCE, listener.accept()).await;
+    let _line = connected.expect("the server is called").unwrap();
+    let events = world.events(id).await;
+    assert!(events.contains(&"SecretsUsed".to_owned()), "{events:?}");
+    node.kill();
 }

@@ -250,11 +250,16 @@ impl World {
 
     /// Submits a job for the background.
     pub async fn submit(&self) -> JobId {
+        self.submit_with(json!({})).await
+    }
+
+    /// Submits a job of this input for the background.
+    pub async fn submit_with(&self, input: Value) -> JobId {
         let id = JobId::from_uuid(ids::new_uuid());
         let sealed = self
             .log
             .vault
-            .seal(WORKSPACE, &seal_context(id, "input"), &json!({}))
+            .seal(WORKSPACE, &seal_context(id, "input"), &input)
             .await
             .unwrap();
         let command = job::Command::Request(Box::new(Request {

@@ -64,6 +64,10 @@ impl Session {
         server: &Server,
     ) -> Result<Self, CallError> {
         around.wire.next_request().await?;
+        if server.login().is_some() {
+            around.wire.tell(around.secrets);
+            around.wire.journal().secrets_recorded().await?;
+        }
         let stream = connect(around, server).await?;
         let hello = hello();
         let mut line = match server.security() {

@@ -62,6 +62,10 @@ impl Journal for Book {
 
     fn secrets_used(&self, _: Vec<SecretUse>) {}
 
+    async fn secrets_recorded(&self) -> Result<(), CallError> {
+        Ok(())
+    }
+
     async fn sending(&self, _: Receipt, _: String) -> Result<(), CallError> {
         Ok(())
     }

@@ -180,6 +180,10 @@ impl Journal for Reports {
 
     fn secrets_used(&self, _: Vec<SecretUse>) {}
 
+    async fn secrets_recorded(&self) -> Result<(), CallError> {
+        Ok(())
+    }
+
     async fn sending(&self, receipt: Receipt, sent_url: String) -> Result<(), CallError> {
         self.sent.lock().unwrap().push(receipt);
         self.urls.lock().unwrap().push(sent_url);

@@ -18,6 +18,22 @@ async fn a_private_address_is_not_connected_to() {
     }
 }
 
+#[tokio::test]
+async fn a_password_is_not_used_before_its_use_is_recorded() {
+    for action in [Some("email.send"), None] {
+        let mut world = World::new(Manner::Proper).await;
+        world.book.is_closed = true;
+        let error = world.act(action, &note()).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::JobCancelled);
+        assert!(world.office.heard().is_empty());
+    }
+    // Without a password there is nothing to record.
+    let world = World::new(Manner::Proper).await;
+    let mut world = world.without("username").without("password");
+    world.book.is_closed = true;
+    world.act(None, &json!({})).await.unwrap();
+}
+
 struct Names(Vec<IpAddr>);
 
 #[async_trait]

@@ -32,12 +32,16 @@ impl Clock for Noon {
 
 /// Keeps receipts.
 #[derive(Default)]
-struct Book(Mutex<Vec<(&'static str, Receipt)>>);
+struct Book {
+    told: Mutex<Vec<(&'static str, Receipt)>>,
+    /// Of secrets nothing can be recorded.
+    is_closed: bool,
+}
 
 impl Book {
     /// Each as `sending UNKNOWN`, `received ANSWERED 250` and so on.
     fn entries(&self) -> Vec<String> {
-        let entries = self.0.lock().unwrap();
+        let entries = self.told.lock().unwrap();
         let entry = |(when, receipt): &(&str, Receipt)| {
             let status = receipt.status.map(|s| format!(" {s}")).unwrap_or_default();
             format!("{when} {:?}{status}", receipt.outcome)
@@ -54,14 +58,21 @@ impl Journal for Book {
 
     fn secrets_used(&self, _: Vec<SecretUse>) {}
 
+    async fn secrets_recorded(&self) -> Result<(), CallError> {
+        match self.is_closed {
+            true => Err(CallError::cancelled()),
+            false => Ok(()),
+        }
+    }
+
     async fn sending(&self, receipt: Receipt, _: String) -> Result<(), CallError> {
         assert_eq!(receipt.outcome, ReceiptOutcome::Unknown);
-        self.0.lock().unwrap().push(("sending", receipt));
+        self.told.lock().unwrap().push(("sending", receipt));
         Ok(())
     }
 
     fn received(&self, receipt: Receipt) {
-        self.0.lock().unwrap().push(("received", receipt));
+        self.told.lock().unwrap().push(("received", receipt));
     }
 
     fn exit_code(&self, _: i32) {}
