@@ -214,3 +214,15 @@ fn what_has_only_waited_for_the_rate_is_none_of_the_policys_attempts() {
         .when(kept_back(3, vec![receipt(1, Answered, true)]));
     assert_eq!(story.state().failures(), 2);
 }
+
+#[test]
+fn a_receipt_from_before_urls_were_sealed_is_read_and_written_as_it_was() {
+    let written = serde_json::json!({
+        "idempotency_key": "job_1", "method": "POST", "url": "https://pay.example/charge?of=***",
+        "request_sha256": "00", "sent_at": "2026-07-01T12:00:00Z", "status": 200,
+        "outcome": "ANSWERED", "repeatable": false,
+    });
+    let receipt: Receipt = serde_json::from_value(written.clone()).unwrap();
+    assert_eq!((&receipt.sent_url, receipt.digest_key), (&None, None));
+    assert_eq!(serde_json::to_value(receipt).unwrap(), written);
+}
