@@ -159,8 +159,8 @@ impl<'a> Filler<'a> {
                     Value::String(text) => text,
                     Value::Bool(_) | Value::Number(_) => item.to_string(),
                     Value::Array(_) | Value::Object(_) => {
-                        let problem = "must be a text, a number or a list of them";
-                        return Err(faulty(&format!("{place}.{name}"), problem));
+                        let problem = "must give texts, numbers or lists of them; see `details`";
+                        return Err(faulty(place, problem).about(&name));
                     }
                 };
                 pairs.push((name.clone(), text));

@@ -57,8 +57,9 @@ pub(super) async fn build(
         for (name, value) in filler.pairs(&place, map)?.unwrap_or_default() {
             let header = header_name(&name).zip(header_value(&value));
             let Some((name, value)) = header else {
-                let problem = "is not a header that can be sent";
-                return Err(faulty(&format!("{place}.{name}"), problem));
+                // The name may be the input's: it stays out of the message, which is in the clear.
+                let problem = "gives a header that cannot be sent; see `details`";
+                return Err(faulty(&place, problem).about(&name));
             };
             outgoing.headers.insert(name, value);
         }

@@ -8,6 +8,8 @@ use toolroom_domain::{ErrorCategory, ErrorCode, Violation};
 /// What the other side said, as far as it is kept: enough to see what was wrong, too little to
 /// fill a log.
 pub const DETAILS_BYTES: usize = 4 * 1024;
+/// Bytes of a name that is told of.
+const NAME_BYTES: usize = 200;
 /// Violations told of one value; whoever has more mends these first.
 pub const VIOLATIONS: usize = 50;
 
@@ -129,6 +131,13 @@ impl CallError {
     pub fn with_details(mut self, details: Value) -> Self {
         self.details = Some(details);
         self
+    }
+
+    /// The same error with the name of what is wrong. Names may come from an input, so they stand here
+    /// and not in the message.
+    #[must_use]
+    pub(crate) fn about(self, name: &str) -> Self {
+        self.with_details(json!({ "name": beginning(name, NAME_BYTES) }))
     }
 
     /// The same error with what is wrong with which field, as far as there is room. Names of fields

@@ -212,6 +212,21 @@ async fn an_output_that_says_a_secret_back_where_no_field_may_be_tells_it_to_nob
 }
 
 #[tokio::test]
+async fn names_that_an_input_gives_stay_out_of_messages() {
+    let file = file(json!({
+        "actions": [action(json!({"requests": [{"headers": "{{ input.headers }}"}]}))],
+    }));
+    let story = Story::new(&file, json!({"url": "http://127.0.0.1:1"}));
+    for value in [json!("x"), json!({"a": 1})] {
+        let input = json!({"headers": {"ann@home.test": value}});
+        let error = story.run(input).await.unwrap_err();
+        assert!(error.message.contains("headers"), "{error}");
+        assert!(!error.message.contains("ann@"), "{error}");
+        assert_eq!(error.details, Some(json!({"name": "ann@home.test"})));
+    }
+}
+
+#[tokio::test]
 async fn steps_see_what_came_before_and_each_has_its_own_key() {
     let server = answering(vec![
         json_answer("200 OK", &json!({"upload": "/put/here", "id": "f1"})),

@@ -107,7 +107,8 @@ fn text(name: &str, value: &Value) -> Result<Option<String>, CallError> {
 }
 
 fn unfit(name: &str, problem: &str) -> CallError {
-    CallError::invalid(format!("the field `{name}` of `rest.api.body` {problem}"))
+    let message = format!("a field of `rest.api.body` {problem}; see `details`");
+    CallError::invalid(message).about(name)
 }
 
 /// One part: its headers and content.
@@ -209,6 +210,11 @@ mod tests {
         ] {
             assert!(encode(BodyType::Form, &unfit).is_err(), "{unfit}");
         }
+        // Without a `body`, the names are the input's.
+        let named = json!({"ann@home.test": {"b": 1}});
+        let error = encode(BodyType::Form, &named).unwrap_err();
+        assert!(!error.message.contains("ann@"), "{error}");
+        assert_eq!(error.details, Some(json!({"name": "ann@home.test"})));
     }
 
     #[test]
@@ -244,8 +250,8 @@ mod tests {
             json!({"content": "hunter2"}),
         ] {
             let error = encode(BodyType::Multipart, &json!({ "f": file })).unwrap_err();
-            assert!(error.message.contains("`f`"), "{error}");
             assert!(!error.message.contains("hunter2"), "{error}");
+            assert_eq!(error.details, Some(json!({"name": "f"})));
         }
     }
 
