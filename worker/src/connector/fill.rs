@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::format::TextMap;
 use crate::executor::{
     error::CallError,
-    rest::{Place, Templates},
+    rest::{Context, Place, Templates},
 };
 
 /// What templates and expressions see: `input`, `credentials`, `steps` and so on.
@@ -30,15 +30,15 @@ impl Names {
         self.set("NOW", &Value::from(now.to_string()));
     }
 
-    fn context(&self) -> minijinja::Value {
-        minijinja::Value::from_pairs(self.0.clone())
+    fn context(&self) -> Context {
+        Context::of(minijinja::Value::from_pairs(self.0.clone()))
     }
 }
 
 /// Fills in what one call's templates see.
 pub(super) struct Filler<'a> {
     templates: &'a Templates,
-    context: minijinja::Value,
+    context: Context,
 }
 
 impl<'a> Filler<'a> {

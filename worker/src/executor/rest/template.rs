@@ -3,29 +3,26 @@
 //! Statements (`{% … %}`), macros and other templates are left out: what is left can neither loop
 //! nor grow its output without bound, and reads nothing but the input and the time.
 
+mod context;
+mod cost;
 mod expression;
+mod room;
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    io,
-};
+use std::{collections::HashSet, io};
 
-use jiff::{Timestamp, tz::TimeZone};
 use minijinja::{
-    Environment, Error, ErrorKind, Output, UndefinedBehavior, Value, filters, value::Serde,
+    Environment, Error, ErrorKind, Output, UndefinedBehavior, Value, filters, value::StringInput,
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use toolroom_domain::limits;
 
-use crate::executor::schema::serialised_bytes;
+pub(crate) use self::context::{Context, context, context_at};
+use self::room::Room;
 
 /// Instructions of one template: a hundred times what an honest one takes.
 const FUEL: u64 = 20_000;
 /// Characters of one template.
 const TEMPLATE_CHARS: usize = 20_000;
-/// Bytes of a value whose texts were filled in: a small definition that names a large input often
-/// would otherwise become gigabytes.
-const FILLED_BYTES: usize = 16 * 1024 * 1024;
 /// RFC 3986's unreserved characters stand for themselves in a URL; all others are encoded, so that
 /// a value stays within its path segment, query value or host label.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
@@ -68,7 +65,7 @@ impl Templates {
             if value.is_safe() {
                 return write(out, &text);
             }
-            write(out, &utf8_percent_encode(&text, ENCODED).to_string())
+            write(out, &encoded(&text)?)
         });
         let mut text = environment();
         text.set_formatter(|out, _, value| write(out, &plain(value)?));
@@ -86,7 +83,7 @@ impl Templates {
         let reads = self.reads(source)?;
         let probed = self
             .probe
-            .render_str(source, context(&serde_json::json!({})));
+            .render_str(source, context(&serde_json::json!({})).names);
         match probed.map_err(|error| error.kind()) {
             Err(ErrorKind::UnknownFilter) => {
                 Err(format!("names a filter that is none of {FILTERS}"))
@@ -105,7 +102,7 @@ impl Templates {
     /// # Errors
     /// What is wrong with the template.
     pub(crate) fn reads(&self, source: &str) -> Result<Reads, String> {
-        check_text(source)?;
+        check_constant(source)?;
         let template = self.text.template_from_str(source).map_err(|e| words(&e))?;
         let mut reads = Reads::default();
         for name in template.undeclared_variables(true) {
@@ -128,9 +125,10 @@ impl Templates {
         &self,
         place: Place,
         source: &str,
-        context: &Value,
+        context: &Context,
     ) -> Result<String, String> {
         check_text(source)?;
+        cost::admit(source, context)?;
         let environment = match place {
             Place::Url => &self.url,
             Place::Text => &self.text,
@@ -140,8 +138,9 @@ impl Templates {
             .map_err(|e| words(&e))?;
         let mut out = Bounded(Vec::new());
         template
-            .render_captured_to(context.clone(), &mut out)
+            .render_captured_to(context.names.clone(), &mut out)
             .map_err(|e| told(&e, source, context, || template.undeclared_variables(true)))?;
+        context.charge(out.0.len())?;
         String::from_utf8(out.0).map_err(|_| "gives a text that is not UTF-8".to_owned())
     }
 
@@ -150,49 +149,60 @@ impl Templates {
     ///
     /// # Errors
     /// What is wrong, without any value.
-    pub(crate) fn value(&self, source: &str, context: &Value) -> Result<serde_json::Value, String> {
-        check_text(source)?;
+    pub(crate) fn value(
+        &self,
+        source: &str,
+        context: &Context,
+    ) -> Result<serde_json::Value, String> {
+        self.value_within(source, context, &mut Room::of_one_value())
+    }
+
+    fn value_within(
+        &self,
+        source: &str,
+        context: &Context,
+        room: &mut Room,
+    ) -> Result<serde_json::Value, String> {
         let Some(expression) = sole_expression(source) else {
-            return self.render(Place::Text, source, context).map(Into::into);
+            let text = self.render(Place::Text, source, context)?;
+            room.take_text(&text)?;
+            return Ok(text.into());
         };
+        check_text(source)?;
+        cost::admit_expression(expression, context)?;
         let compiled = self
             .text
             .compile_expression(expression)
             .map_err(|e| words(&e))?;
         let told = |e: &Error| told(e, source, context, || compiled.undeclared_variables(true));
-        let value = compiled.eval(context.clone()).map_err(|e| told(&e))?;
+        let value = compiled.eval(context.names.clone()).map_err(|e| told(&e))?;
         if value.is_undefined() {
             return Err(told(&Error::from(ErrorKind::UndefinedError)));
         }
-        serde_json::to_value(&value).map_err(|_| "gives something that is not JSON".to_owned())
+        taken(&value, context, room)
     }
 
-    /// Fills all texts of a JSON value in, as [`Self::value`] does, up to [`FILLED_BYTES`] in all.
+    /// Fills all texts of a JSON value in, as [`Self::value`] does. Together they have room for one
+    /// value of a job: a small definition that names a large input often would become gigabytes.
     ///
     /// # Errors
     /// What is wrong, without any value.
     pub(crate) fn fill(
         &self,
         value: &serde_json::Value,
-        context: &Value,
+        context: &Context,
     ) -> Result<serde_json::Value, String> {
-        self.fill_within(value, context, &mut { FILLED_BYTES })
+        self.fill_within(value, context, &mut Room::of_one_value())
     }
 
     fn fill_within(
         &self,
         value: &serde_json::Value,
-        context: &Value,
-        room: &mut usize,
+        context: &Context,
+        room: &mut Room,
     ) -> Result<serde_json::Value, String> {
         Ok(match value {
-            serde_json::Value::String(source) => {
-                let filled = self.value(source, context)?;
-                let left = room.checked_sub(serialised_bytes(&filled));
-                *room = left
-                    .ok_or_else(|| format!("makes it longer than {FILLED_BYTES} bytes in all"))?;
-                filled
-            }
+            serde_json::Value::String(source) => self.value_within(source, context, room)?,
             serde_json::Value::Array(items) => {
                 let filled = items
                     .iter()
@@ -229,43 +239,14 @@ impl Reads {
     }
 }
 
-/// What templates see of an input: each field by its name, and the whole as `input`.
-fn names(input: &serde_json::Value) -> BTreeMap<String, Value> {
-    let whole = Value::from(Serde(input));
-    let fields = input.as_object().into_iter().flatten();
-    // Looked up in the whole, which shares them; converted anew, a large input would cost twice.
-    let fields = fields.map(|(name, _)| (name.clone(), whole.get_attr(name).unwrap_or_default()));
-    let mut names: BTreeMap<_, _> = fields.collect();
-    names.insert("input".to_owned(), whole);
-    names
-}
-
-/// What templates see where no time is known.
-pub(crate) fn context(input: &serde_json::Value) -> Value {
-    Value::from(names(input))
-}
-
-/// What templates see beside the input: the time, in UTC. The input has no say in it.
-pub(crate) fn context_at(input: &serde_json::Value, now: Timestamp) -> Value {
-    let now = now.to_zoned(TimeZone::UTC);
-    let time = [
-        ("DATE", now.strftime("%Y-%m-%d").to_string()),
-        ("TIME", now.strftime("%H:%M:%S").to_string()),
-        ("NOW", now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
-    ];
-    let mut names = names(input);
-    names.extend(time.map(|(name, value)| (name.to_owned(), Value::from(value))));
-    Value::from(names)
-}
-
 fn environment() -> Environment<'static> {
     let mut env = Environment::empty();
     env.set_undefined_behavior(UndefinedBehavior::Strict);
     env.set_fuel(Some(FUEL));
     // Filters that can make much out of little (`replace`, `indent`, `format` …) stay out.
     env.add_filter("default", filters::default);
-    env.add_filter("lower", filters::lower);
-    env.add_filter("upper", filters::upper);
+    env.add_filter("lower", lower);
+    env.add_filter("upper", upper);
     env.add_filter("trim", filters::trim);
     env.add_filter("length", filters::length);
     env.add_filter("int", filters::int);
@@ -277,11 +258,38 @@ fn environment() -> Environment<'static> {
     env.add_filter("tojson", |value: &Value| json(value));
     env.add_filter("string", |value: &Value| plain(value));
     env.add_filter("urlencode", |value: &Value| {
-        plain(value).map(|text| utf8_percent_encode(&text, ENCODED).to_string())
+        plain(value).and_then(|text| encoded(&text))
     });
     env.add_filter("join", join);
     expression::extend(&mut env);
     env
+}
+
+fn lower(text: StringInput<'_>) -> Result<Value, Error> {
+    short(filters::lower(text))
+}
+
+fn upper(text: StringInput<'_>) -> Result<Value, Error> {
+    short(filters::upper(text))
+}
+
+fn short(value: Value) -> Result<Value, Error> {
+    match value.as_str() {
+        Some(text) if text.len() > limits::JOB_VALUE_BYTES => Err(too_long()),
+        _ => Ok(value),
+    }
+}
+
+/// A text as a URL holds it.
+fn encoded(text: &str) -> Result<String, Error> {
+    let mut encoded = String::new();
+    for piece in utf8_percent_encode(text, ENCODED) {
+        encoded.push_str(piece);
+        if encoded.len() > limits::JOB_VALUE_BYTES {
+            return Err(too_long());
+        }
+    }
+    Ok(encoded)
 }
 
 fn join(items: &Value, separator: Option<String>) -> Result<String, Error> {
@@ -311,6 +319,20 @@ fn check_text(source: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Checks a template of which no input is known.
+fn check_constant(source: &str) -> Result<(), String> {
+    check_text(source)?;
+    cost::admit(source, &context(&serde_json::json!({})))
+}
+
+/// What an expression gave, as JSON.
+fn taken(value: &Value, context: &Context, room: &mut Room) -> Result<serde_json::Value, String> {
+    let bytes = room.left();
+    let taken = room.take(value)?;
+    context.charge(bytes - room.left())?;
+    Ok(taken)
+}
+
 fn sole_expression(source: &str) -> Option<&str> {
     let inner = source.trim().strip_prefix("{{")?.strip_suffix("}}")?;
     let inner = inner
@@ -334,7 +356,12 @@ fn plain(value: &Value) -> Result<String, Error> {
 }
 
 fn json(value: &Value) -> Result<String, Error> {
-    serde_json::to_string(value).map_err(|_| Error::new(ErrorKind::BadSerialization, "not JSON"))
+    let mut text = Bounded(Vec::new());
+    serde_json::to_writer(&mut text, value).map_err(|error| match error.is_io() {
+        true => too_long(),
+        false => Error::new(ErrorKind::BadSerialization, "not JSON"),
+    })?;
+    String::from_utf8(text.0).map_err(|_| Error::new(ErrorKind::BadSerialization, "not UTF-8"))
 }
 
 fn write(out: &mut Output<'_>, text: &str) -> Result<(), Error> {
@@ -365,14 +392,14 @@ impl io::Write for Bounded {
 fn told(
     error: &Error,
     source: &str,
-    context: &Value,
+    context: &Context,
     names: impl FnOnce() -> HashSet<String>,
 ) -> String {
     if error.kind() != ErrorKind::UndefinedError {
         return words(error);
     }
     let is_there = |name: &str| {
-        let mut at = context.clone();
+        let mut at = context.names.clone();
         name.split('.').all(|part| {
             at = at.get_attr(part).unwrap_or_default();
             !at.is_undefined()

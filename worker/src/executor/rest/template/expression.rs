@@ -6,9 +6,12 @@ use minijinja::{
     Environment, Error, ErrorKind, Value, tests,
     value::{Rest, ValueKind},
 };
-use percent_encoding::utf8_percent_encode;
+use toolroom_domain::limits;
 
-use super::{ENCODED, Templates, check_text, plain, words};
+use super::{
+    Context, Room, Templates, check_constant, check_text, cost, encoded, plain, taken, too_long,
+    words,
+};
 
 /// The tests that there are.
 pub(super) const TESTS: &str = "boolean, defined, endingwith, iterable, mapping, none, number, \
@@ -22,20 +25,20 @@ impl Templates {
     pub(crate) fn expression(
         &self,
         source: &str,
-        context: &Value,
+        context: &Context,
     ) -> Result<serde_json::Value, String> {
         let value = self.evaluated(source, context)?;
         if value.is_undefined() {
             return Ok(serde_json::Value::Null);
         }
-        serde_json::to_value(&value).map_err(|_| "gives something that is not JSON".to_owned())
+        taken(&value, context, &mut Room::of_one_value())
     }
 
     /// Whether a bare expression is true.
     ///
     /// # Errors
     /// What is wrong, without any value.
-    pub(crate) fn holds(&self, source: &str, context: &Value) -> Result<bool, String> {
+    pub(crate) fn holds(&self, source: &str, context: &Context) -> Result<bool, String> {
         let value = self.evaluated(source, context)?;
         if value.is_undefined() {
             return Err(words(&Error::from(ErrorKind::UndefinedError)));
@@ -43,11 +46,12 @@ impl Templates {
         Ok(value.is_true())
     }
 
-    fn evaluated(&self, source: &str, context: &Value) -> Result<Value, String> {
+    fn evaluated(&self, source: &str, context: &Context) -> Result<Value, String> {
         check_text(source)?;
+        cost::admit_expression(source, context)?;
         let compiled = self.text.compile_expression(source);
         let compiled = compiled.map_err(|e| words(&e))?;
-        compiled.eval(context.clone()).map_err(|e| words(&e))
+        compiled.eval(context.names.clone()).map_err(|e| words(&e))
     }
 
     /// What a template reads, as dotted names such as `input.city`.
@@ -55,7 +59,7 @@ impl Templates {
     /// # Errors
     /// When it is not a template.
     pub(crate) fn names(&self, source: &str) -> Result<HashSet<String>, String> {
-        check_text(source)?;
+        check_constant(source)?;
         let template = self.text.template_from_str(source).map_err(|e| words(&e))?;
         Ok(template.undeclared_variables(true))
     }
@@ -82,11 +86,17 @@ pub(super) fn extend(env: &mut Environment<'static>) {
 /// A value within a URL's path that keeps its slashes; all else of it is encoded.
 fn path(value: &Value) -> Result<Value, Error> {
     let text = plain(value)?;
-    let segments = text.split('/');
-    let encoded = segments.map(|segment| utf8_percent_encode(segment, ENCODED).to_string());
-    Ok(Value::from_safe_string(
-        encoded.collect::<Vec<_>>().join("/"),
-    ))
+    let mut path = String::with_capacity(text.len());
+    for (i, segment) in text.split('/').enumerate() {
+        if i > 0 {
+            path.push('/');
+        }
+        path.push_str(&encoded(segment)?);
+        if path.len() > limits::JOB_VALUE_BYTES {
+            return Err(too_long());
+        }
+    }
+    Ok(Value::from_safe_string(path))
 }
 
 /// These fields of an object, or of each object of a list; what is not there is left out.
