@@ -117,6 +117,12 @@ impl Connector {
         (0..self.actions.len()).filter_map(|number| self.numbered(number))
     }
 
+    /// The handlers that carry its actions out, by name.
+    pub(super) fn handlers(&self) -> impl Iterator<Item = &str> {
+        let actions = self.file.actions.iter();
+        actions.filter_map(|action| action.handler.as_deref())
+    }
+
     fn numbered(&self, number: usize) -> Option<Found<'_>> {
         Some(Found {
             number,

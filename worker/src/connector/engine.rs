@@ -1,6 +1,6 @@
 //! Runs an action of a connector's tool.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::{Map, Value, json};
 use toolroom_domain::{
@@ -77,7 +77,17 @@ impl Engine {
     ) -> Result<(), Vec<Violation>> {
         let connector = self.connector(kind).map_err(|v| vec![v.under("type")])?;
         let credentials = with_defaults(&connector.file.credentials, credentials);
-        connector.check_settings(&credentials, config)
+        let settings = connector.check_settings(&credentials, config);
+        let mut found = settings.err().unwrap_or_default();
+        if let Some(config) = config {
+            let names: BTreeSet<&str> = connector.handlers().collect();
+            let handlers = names
+                .into_iter()
+                .filter_map(|name| self.0.handlers.get(name));
+            let problems = handlers.flat_map(|handler| handler.check_config(config));
+            found.extend(problems.map(|v| v.under("config")));
+        }
+        if found.is_empty() { Ok(()) } else { Err(found) }
     }
 
     /// # Errors

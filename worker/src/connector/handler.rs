@@ -4,6 +4,7 @@ use std::{collections::HashMap, fmt, sync::Arc};
 
 use async_trait::async_trait;
 use serde_json::Value;
+use toolroom_domain::Violation;
 
 use super::email::Smtp;
 use crate::executor::{egress::Egress, error::CallError, http::Wire, secrets::Secrets};
@@ -30,6 +31,9 @@ pub(crate) struct HandlerCall<'a, 'w> {
 /// Speaks a protocol.
 #[async_trait]
 pub(crate) trait Handler: Send + Sync {
+    /// What is wrong with a tool's config beyond what its schema tells, paths relative to it.
+    fn check_config(&self, config: &Value) -> Vec<Violation>;
+
     /// What a call would send, for a rehearsal. Nothing is sent. The caller masks.
     ///
     /// # Errors

@@ -60,7 +60,7 @@ impl Letter {
             addresses(input, "replyTo")?,
         ];
         let recipients = recipients([&to, &cc, &bcc])?;
-        let words = template::words(templates, config, input)?;
+        let words = template::words(templates, config, input, now)?;
         check_subject(&words.subject)?;
         let files = attachments(input)?;
         // Derived from the job's key, so that who gets the letter twice can tell.

@@ -18,6 +18,7 @@ pub(super) mod tests;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use toolroom_domain::Violation;
 
 use self::{delivery::Delivery, letter::Letter, server::Server, session::Session};
 use super::handler::{Handler, HandlerCall};
@@ -73,6 +74,10 @@ impl Smtp {
 
 #[async_trait]
 impl Handler for Smtp {
+    fn check_config(&self, config: &Value) -> Vec<Violation> {
+        template::check(&self.templates, config)
+    }
+
     fn render(
         &self,
         _: &str,

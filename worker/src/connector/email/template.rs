@@ -1,11 +1,16 @@
 //! What a letter says: written out in the input, or a template of the tool filled in.
 
+use jiff::Timestamp;
 use serde_json::Value;
+use toolroom_domain::Violation;
 
 use crate::executor::{
     CallError,
-    rest::{Place, Templates, context},
+    rest::{Place, Templates, context_at},
 };
+
+/// The texts of a template.
+const TEXTS: [&str; 3] = ["subject", "body", "html"];
 
 /// Subject and texts of a letter.
 pub(super) struct Words {
@@ -22,6 +27,7 @@ pub(super) fn words(
     templates: &Templates,
     config: &Value,
     input: &Value,
+    now: Timestamp,
 ) -> Result<Words, CallError> {
     let own = |name: &str| input[name].as_str().map(str::to_owned);
     let template = match input["template"].as_str() {
@@ -40,7 +46,7 @@ pub(super) fn words(
     let filled = |name: &str, variables: &Value| {
         let source = template[name].as_str();
         let rendered =
-            source.map(|source| templates.render(Place::Text, source, &context(variables)));
+            source.map(|source| templates.render(Place::Text, source, &context_at(variables, now)));
         rendered
             .transpose()
             .map_err(|problem| CallError::invalid(format!("the template's `{name}` {problem}")))
@@ -59,6 +65,20 @@ pub(super) fn words(
         body: body.map(|text| lines(&text)),
         html: html.map(|text| lines(&text)),
     })
+}
+
+/// What is wrong with the templates of a tool's config, by their places in it.
+pub(super) fn check(templates: &Templates, config: &Value) -> Vec<Violation> {
+    let named = config["templates"].as_object().into_iter().flatten();
+    let texts = named.flat_map(|(name, template)| {
+        let texts = TEXTS.into_iter();
+        texts.filter_map(move |text| Some((name, text, template[text].as_str()?)))
+    });
+    let problems = texts.filter_map(|(name, text, source)| {
+        let problem = templates.check(source).err()?;
+        Some(Violation::new(format!("templates.{name}.{text}"), problem))
+    });
+    problems.collect()
 }
 
 /// A text whose lines all end alike: to some mail servers a lone carriage return ends a line, to

@@ -50,6 +50,21 @@ fn credentials_are_checked_by_field_and_a_reference_suits_any_text() {
     assert_eq!(executor.connector("Story").unwrap().kind, "STORY");
 }
 
+#[test]
+fn templates_of_letters_are_checked_when_a_tool_is_registered() {
+    let executor = Executor::try_new(options(&[])).unwrap();
+    let credentials = json!({"host": "mail.test", "from": "a@mail.test"});
+    let found = |subject: &str| {
+        let template = json!({"subject": subject, "body": "{{ name }}"});
+        let config = json!({"templates": {"welcome": template}});
+        let checked = executor.check_credentials("EMAIL", &credentials, Some(&config));
+        let found = checked.err().unwrap_or_default();
+        found.into_iter().map(|v| v.path).collect::<Vec<_>>()
+    };
+    assert_eq!(found("{{ DATE }} {{ name }}"), [""; 0]);
+    assert_eq!(found("{{ name"), ["config.templates.welcome.subject"]);
+}
+
 #[tokio::test]
 async fn a_reference_is_resolved_when_the_call_is_made_and_masked() {
     let server = Server::json(json!({"echo": API_KEY})).await;

@@ -19,7 +19,7 @@ use toolroom_domain::{
 };
 
 pub use self::mapping::map_output;
-pub(crate) use self::template::{Context, Place, Templates, context};
+pub(crate) use self::template::{Context, Place, Templates, context_at};
 use self::{
     auth::Credential,
     mapping::{Entry, apply, input_entry, output_entry},

@@ -193,6 +193,40 @@ async fn a_template_that_is_not_there_or_lacks_a_variable_sends_nothing() {
 }
 
 #[tokio::test]
+async fn a_template_knows_the_time() {
+    let mut world = World::new(Manner::Proper).await;
+    world.config = json!({ "templates": { "daily": {
+        "subject": "{{ DATE }}", "body": "{{TIME}} {{ NOW }} {{ name }}", "html": "<p>{{DATE}}</p>",
+    } } });
+    let input = json!({
+        "to": "jane@example.org", "template": "daily", "variables": { "name": "x", "DATE": "never" },
+    });
+    world.send(input).await.unwrap();
+    let letter = world.letter();
+    assert_eq!(letter.header("Subject").unwrap(), "2026-07-01");
+    assert!(letter.letter.contains("12:00:00 2026-07-01T12:00:00Z x"));
+    assert!(letter.letter.contains("<p>2026-07-01</p>"));
+}
+
+#[test]
+fn what_is_wrong_with_a_template_is_told_when_the_tool_is_registered() {
+    let check = |subject: &str, body: &str| {
+        let template = json!({ "subject": subject, "body": body });
+        let config = json!({ "templates": { "fine": { "subject": "a", "html": "{{ b }}" }, "it": template } });
+        let found = Smtp::new().check_config(&config);
+        found.into_iter().map(|v| v.path).collect::<Vec<_>>()
+    };
+    assert!(check("{{ a }}", "{{ NOW }} {{ b|default(1) }}").is_empty());
+    assert!(Smtp::new().check_config(&json!({})).is_empty());
+    assert_eq!(check("{{ a", "x"), ["templates.it.subject"]);
+    let bomb = "{{ [[0]*99999999]*99999999 }}";
+    assert_eq!(
+        check(bomb, "{% for a in b %}{% endfor %}"),
+        ["templates.it.subject", "templates.it.body"]
+    );
+}
+
+#[tokio::test]
 async fn the_connection_is_tested_without_a_letter() {
     let world = World::new(Manner::Proper).await;
     let details = world.act(None, &json!({})).await.unwrap();
