@@ -1,6 +1,6 @@
 //! CSV (RFC 4180) with a line of headers.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
@@ -13,8 +13,8 @@ pub(super) fn read(text: &str) -> Result<Value, String> {
     let mut reader = ::csv::ReaderBuilder::new()
         .delimiter(delimiter(text))
         .from_reader(text.as_bytes());
-    let names = names(reader.headers().map_err(|e| words(&e))?);
     let (mut rows, mut count) = (Vec::new(), Count(0));
+    let names = names(reader.headers().map_err(|e| words(&e))?, &mut count)?;
     for record in reader.records() {
         let record = record.map_err(|e| words(&e))?;
         let mut row = Map::with_capacity(names.len());
@@ -39,21 +39,25 @@ fn delimiter(text: &str) -> u8 {
 }
 
 /// A column without a name, or with that of an earlier one, gets one of its own.
-fn names(headers: &::csv::StringRecord) -> Vec<String> {
+fn names(headers: &::csv::StringRecord, count: &mut Count) -> Result<Vec<String>, String> {
     let mut taken = HashSet::new();
+    // Where the search of another name for a header goes on: from its beginning it would take as
+    // many steps as there were columns of that name before.
+    let mut numbers: HashMap<&str, usize> = HashMap::new();
     let named = headers.iter().enumerate().map(|(i, header)| {
+        count.add()?;
         let header = header.trim();
         let mut name = if header.is_empty() {
             format!("column_{}", i + 1)
         } else {
             header.to_owned()
         };
-        let mut again = 2;
         while !taken.insert(name.clone()) {
-            name = format!("{header}_{again}");
-            again += 1;
+            let number = numbers.entry(header).or_insert(1);
+            *number += 1;
+            name = format!("{header}_{number}");
         }
-        name
+        Ok(name)
     });
     named.collect()
 }
@@ -100,6 +104,26 @@ mod tests {
         assert_eq!(
             read("a,a,,a\n1,2,3,4"),
             Ok(json!([{"a": "1", "a_2": "2", "column_3": "3", "a_3": "4"}]))
+        );
+    }
+
+    /// Not a measurement, but a bound that only something worse than linear breaks.
+    #[test]
+    fn many_columns_of_one_name_are_no_trouble() {
+        let started = std::time::Instant::now();
+        let columns = read(&format!("{}a", "a,".repeat(99_999))).unwrap();
+        assert_eq!(columns, json!([]));
+        let taken: Vec<_> = (2..50_000).map(|i| format!("a_{i}")).collect();
+        let rows = format!("{0},{1}a\n", taken.join(","), "a,".repeat(50_000));
+        assert_eq!(read(&rows), Ok(json!([])));
+        assert!(started.elapsed().as_secs() < 10);
+    }
+
+    #[test]
+    fn more_columns_than_values_may_be_are_refused() {
+        assert_eq!(
+            read(&"a,".repeat(super::super::VALUES)),
+            Err("it holds more than 200000 values".to_owned())
         );
     }
 
