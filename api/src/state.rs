@@ -15,7 +15,7 @@ use crate::{
     denial::Denials,
     error::ApiError,
     limit::{Limits, Plans},
-    service::{directory::Directory, host::Host},
+    service::{directory::Directory, host::Host, jobs::Told},
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -197,6 +197,8 @@ pub struct RequestContext {
     pub denials: Option<Denials>,
     /// What a REST request asks for; a GraphQL document asks for several things.
     pub operation: Option<Operation>,
+    /// What it was told of jobs' values.
+    pub told: Told,
 }
 
 impl RequestContext {
@@ -222,6 +224,7 @@ impl RequestContext {
             written: Written::default(),
             denials: None,
             operation: None,
+            told: Told::default(),
         }
     }
 

@@ -34,6 +34,7 @@ use crate::{
     error::ApiError,
     http::graphql::standing::Lost,
     limit::Limits,
+    service::jobs::Told,
     state::{AppState, RequestContext},
 };
 use tool::loader::ToolLoader;
@@ -112,7 +113,8 @@ pub fn sdl() -> String {
 }
 
 impl Executor for Schema {
-    async fn execute(&self, mut request: Request) -> Response {
+    async fn execute(&self, request: Request) -> Response {
+        let mut request = request.data(Told::default());
         let sender = sender(&request, None);
         let response = match check(&mut request, sender.as_ref()) {
             Ok(()) => self.0.execute(request).await,
@@ -123,9 +125,11 @@ impl Executor for Schema {
 
     fn execute_stream(
         &self,
-        mut request: Request,
+        request: Request,
         session_data: Option<Arc<Data>>,
     ) -> BoxStream<'static, Response> {
+        // Of its own also where many come over one socket.
+        let mut request = request.data(Told::default());
         let sender = sender(&request, session_data.as_deref());
         let whose = sender.clone();
         let Schema(schema, limits) = self.clone();
@@ -211,6 +215,11 @@ impl Guard for StillThere {
 
 /// What every request shares.
 fn app<'a>(ctx: &Context<'a>) -> &'a AppState {
+    ctx.data_unchecked()
+}
+
+/// What this request was told of jobs' values.
+fn told<'a>(ctx: &Context<'a>) -> &'a Told {
     ctx.data_unchecked()
 }
 

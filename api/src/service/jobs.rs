@@ -37,12 +37,14 @@ mod bulk;
 pub mod log;
 mod run;
 mod submit;
+mod told;
 mod values;
 mod view;
 
 pub use bulk::{BULK_JOBS, Submission, submit_all};
 pub use run::{attempts, progress};
 pub use submit::submit;
+pub use told::{TOLD_BYTES, Told};
 pub use values::{Fetched, Field, fetch, sent_url, value_of};
 pub use view::{JobView, LastEvent};
 
@@ -339,7 +341,8 @@ async fn settled(
     JobView::of_aggregate(&executed.after.aggregate, last_event)
 }
 
-fn of_job(mut error: ApiError, job: JobId) -> ApiError {
+/// The same error, naming the job that it concerns.
+pub(crate) fn of_job(mut error: ApiError, job: JobId) -> ApiError {
     error.job_id = Some(job);
     error
 }

@@ -266,3 +266,64 @@ async fn what_a_key_may_not_do_is_told_to_the_audit() {
     assert_eq!(told, expected);
     server.app.stop().await;
 }
+
+/// Runs a tool with some MiB, so many times: each run was given them and gave them back.
+async fn run_with(server: &Server, mebibytes: usize, times: usize) {
+    server.app.register("say").await;
+    let run = "mutation ($input: JSON!) { executeTool(toolName: \"say\", input: $input) { id } }";
+    for n in 0..times {
+        let text = n.to_string().repeat(mebibytes * 1024 * 1024);
+        let input = json!({ "input": { "text": text } });
+        server.app.ask(run, input).await;
+    }
+    server.app.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_request_is_told_no_more_of_jobs_values_than_an_answer_holds() {
+    let server = Server::start().await;
+    let (_, key) = server.key(Role::Viewer).await;
+    run_with(&server, 6, 3).await;
+    let recent = async |calls: &str, input: Value| {
+        let input: String =
+            url::form_urlencoded::byte_serialize(input.to_string().as_bytes()).collect();
+        let path = format!("/api/trpc/{calls}input={input}");
+        server.send("GET", &path, &key, None).await
+    };
+    let logs = "toolActionLogs.getRecent";
+    let some = recent(&format!("{logs}?"), json!({ "limit": 2 })).await;
+    assert_eq!(some.status(), StatusCode::OK);
+    let some = json(some).await;
+    let shown = &some["result"]["data"]["logs"][1];
+    assert_eq!(shown["result"], shown["parameters"]);
+    let all = recent(&format!("{logs}?"), json!({ "limit": 3 })).await;
+    assert_eq!(all.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(
+        json(all).await["error"]["data"]["errorCode"],
+        "PAYLOAD_TOO_LARGE"
+    );
+    let twice = json!({ "0": { "limit": 2 }, "1": { "limit": 2 }, "2": { "limit": 2 } });
+    let batch = recent(&format!("{logs},{logs},{logs}?batch=1&"), twice).await;
+    assert_eq!(batch.status(), StatusCode::MULTI_STATUS);
+    let batch = json(batch).await;
+    let told = batch.as_array().unwrap().iter();
+    assert_eq!(told.filter(|call| call["result"].is_object()).count(), 1);
+
+    // The same job under several names, and several fields of it.
+    let ids = server.graphql(&key, "{ jobs(first: 1) { nodes { id } } }");
+    let id = ids.await["data"]["jobs"]["nodes"][0]["id"].clone();
+    let alone = format!("{{ job(id: {id}) {{ input output }} }}");
+    let alone = server.graphql(&key, &alone).await;
+    assert_eq!(alone["errors"], Value::Null);
+    let names = (0..6).map(|n| format!("n{n}: job(id: {id}) {{ input }}"));
+    let names = format!("{{ {} }}", names.collect::<Vec<_>>().join(" "));
+    let fields = (0..6).map(|n| format!("f{n}: output"));
+    let fields = fields.collect::<Vec<_>>().join(" ");
+    let fields = format!("{{ jobs(first: 1) {{ nodes {{ id {fields} }} }} }}");
+    for document in [names, fields] {
+        let answer = server.graphql(&key, &document).await;
+        let code = &answer["errors"][0]["extensions"]["code"];
+        assert_eq!(*code, "PAYLOAD_TOO_LARGE", "{document}");
+    }
+    server.app.stop().await;
+}

@@ -22,13 +22,14 @@ use crate::{
         app,
         connection::{Listed, Scope},
         scalar::{DateTime, Position},
+        told,
         tool::{
             ToolObject,
             loader::{ToolKey, ToolLoader},
             object::int,
         },
     },
-    service::jobs::{self, Field, JobView, log},
+    service::jobs::{self, Field, JobView, Told, log},
     state::AppState,
 };
 
@@ -71,6 +72,8 @@ pub struct JobObject {
     page: Option<Arc<PageTools>>,
     /// Read once for all that shows them.
     lines: OnceCell<Vec<log::Entry>>,
+    /// What is told of its values, where that is not the request's to bound.
+    told: Option<Told>,
 }
 
 impl JobObject {
@@ -80,6 +83,15 @@ impl JobObject {
             job,
             page: None,
             lines: OnceCell::new(),
+            told: None,
+        }
+    }
+
+    /// A job as it changed: each change is an answer of its own.
+    pub(super) fn changed(job: JobView) -> Self {
+        Self {
+            told: Some(Told::default()),
+            ..Self::alone(job)
         }
     }
 
@@ -89,7 +101,14 @@ impl JobObject {
             job,
             page: Some(Arc::clone(page)),
             lines: OnceCell::new(),
+            told: None,
         }
+    }
+
+    /// Before a value is opened; each time that it is told, under whatever name.
+    fn take(&self, ctx: &Context<'_>, field: Field) -> Result<(), ApiError> {
+        let told = self.told.as_ref().unwrap_or_else(|| told(ctx));
+        told.take(field.of(&self.job))
     }
 
     async fn lines(&self, ctx: &Context<'_>) -> Result<&[log::Entry], ApiError> {
@@ -187,6 +206,7 @@ impl JobObject {
 
     /// What the tool was given; `erased` when its key is gone.
     async fn input(&self, ctx: &Context<'_>) -> Result<Value, ApiError> {
+        self.take(ctx, Field::Input)?;
         if let Some(page) = &self.page {
             let (state, job) = (app(ctx), &self.job);
             let found = page.inputs.find(state, job.workspace, &job.input).await?;
@@ -204,6 +224,7 @@ impl JobObject {
 
     /// What the tool gave back; `erased` when its key is gone.
     async fn output(&self, ctx: &Context<'_>) -> Result<Option<Value>, ApiError> {
+        self.take(ctx, Field::Output)?;
         if let (Some(page), Some(output)) = (&self.page, &self.job.output) {
             let (state, job) = (app(ctx), &self.job);
             let found = page.outputs.find(state, job.workspace, output).await?;

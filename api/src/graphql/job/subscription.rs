@@ -41,7 +41,7 @@ impl JobSubscription {
         let progress = Progress::of(app(ctx), request(ctx)?, id, after).await?;
         Ok(stream::try_unfold(progress, async |mut progress| {
             let next = progress.next().await?;
-            Ok(next.map(|job| (JobObject::alone(job), progress)))
+            Ok(next.map(|job| (JobObject::changed(job), progress)))
         }))
     }
 
@@ -84,7 +84,7 @@ impl JobSubscription {
             async |(mut changes, wanted)| {
                 while let Some(job) = changes.next().await? {
                     if wanted.as_ref().is_some_and(|wanted| wanted.passes(&job)) {
-                        return Ok(Some((JobObject::alone(job), (changes, wanted))));
+                        return Ok(Some((JobObject::changed(job), (changes, wanted))));
                     }
                 }
                 Ok(None)

@@ -11,13 +11,12 @@ use toolroom_eventlog::vault::Text;
 use crate::{
     error::ApiError,
     graphql::tool::object::int,
-    service::jobs::{self, Field, JobView},
+    service::jobs::{self, Field, JobView, TOLD_BYTES},
     state::AppState,
 };
 
-/// Bytes of the large values that one page tells: two of the largest. Parsed they take some times as
-/// much memory, and the answer as much again.
-const PAGE_BYTES: u64 = 32 * 1024 * 1024;
+/// Bytes of the large values that one page reads together: what of them an answer may tell.
+const PAGE_BYTES: u64 = TOLD_BYTES;
 
 /// Where a job's input or output is fetched from, without anything around it.
 #[derive(SimpleObject)]

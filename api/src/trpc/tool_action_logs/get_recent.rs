@@ -54,7 +54,9 @@ pub(in crate::trpc) async fn handle(
         .await
         .map_err(of)?;
     let logs = log::of(&edge, &ctx, runs).await.map_err(of)?;
-    Ok(json!({"logs": logs, "total": total}))
+    let mut told = json!({"total": total});
+    told["logs"] = Value::Array(logs);
+    Ok(told)
 }
 
 fn read(mut input: Fields) -> Result<Sent, Problem> {

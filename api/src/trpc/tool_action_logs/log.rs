@@ -1,9 +1,8 @@
 //! A run that ended, as this contract's log shows it.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, iter};
 
-use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use toolroom_domain::{ToolId, connector::ActionType, job::Status};
 use toolroom_projections::catalog::{self, ToolRow};
 
@@ -17,30 +16,6 @@ use crate::{
     state::RequestContext,
 };
 
-/// A run that ended.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Log {
-    /// The job's id.
-    id: String,
-    /// The schedule's number; a run that somebody asked for has none.
-    event_id: Option<i32>,
-    tool_id: Option<i32>,
-    tool_type: String,
-    action_type: ActionType,
-    action_id: String,
-    /// What the action was given; the word `erased` where its key is gone.
-    parameters: Value,
-    /// What it gave back.
-    result: Option<Value>,
-    status: &'static str,
-    /// In milliseconds.
-    execution_time: f64,
-    error_message: Option<String>,
-    is_test: bool,
-    created_at: String,
-}
-
 /// The word of this contract for how a run ended.
 fn status(status: Status) -> &'static str {
     match status {
@@ -52,12 +27,17 @@ fn status(status: Status) -> &'static str {
 /// Runs as logs, in their order.
 ///
 /// # Errors
-/// When the database does not answer, or the vault cannot be read.
+/// `PAYLOAD_TOO_LARGE` when what they were given and gave back is more than an answer tells; or when
+/// the database does not answer, or the vault cannot be read.
 pub(super) async fn of(
     edge: &Edge,
     ctx: &RequestContext,
     runs: Vec<JobView>,
-) -> Result<Vec<Log>, ApiError> {
+) -> Result<Vec<Value>, ApiError> {
+    let values = runs
+        .iter()
+        .flat_map(|run| iter::once(&run.input).chain(&run.output));
+    ctx.told.take(values)?;
     let mut ids: Vec<ToolId> = runs.iter().map(|run| run.tool.id).collect();
     ids.sort_unstable();
     ids.dedup();
@@ -71,7 +51,7 @@ pub(super) async fn of(
     Ok(logs)
 }
 
-async fn log(edge: &Edge, tool: Option<&ToolRow>, run: JobView) -> Result<Log, ApiError> {
+async fn log(edge: &Edge, tool: Option<&ToolRow>, run: JobView) -> Result<Value, ApiError> {
     let error_message = match (&run.error, run.status) {
         (Some(why), _) => Some(why.message.clone()),
         (None, Status::Cancelled) => Some("the run was cancelled".to_owned()),
@@ -79,21 +59,27 @@ async fn log(edge: &Edge, tool: Option<&ToolRow>, run: JobView) -> Result<Log, A
     };
     let action_id = run.action.clone().unwrap_or_else(|| RUN_ACTION.to_owned());
     let action_type = tool.and_then(|tool| action_type(edge, tool, &action_id));
-    Ok(Log {
-        event_id: None,
-        tool_id: tool.map(|tool| tool.number),
-        tool_type: run.tool.type_name().to_owned(),
-        action_type: action_type.unwrap_or(ActionType::Query),
-        action_id,
-        parameters: jobs::input(&edge.state, &run).await?,
-        result: jobs::output(&edge.state, &run).await?,
-        status: status(run.status),
-        execution_time: run.duration_us.unwrap_or(0) as f64 / 1_000.0,
-        error_message,
-        is_test: run.is_test,
-        created_at: run.created_at.to_string(),
-        id: run.id.to_string(),
-    })
+    let mut log = json!({
+        "id": run.id.to_string(),
+        // The schedule's number; a run that somebody asked for has none.
+        "eventId": null,
+        "toolId": tool.map(|tool| tool.number),
+        "toolType": run.tool.type_name(),
+        "actionType": action_type.unwrap_or(ActionType::Query),
+        "actionId": action_id,
+        "status": status(run.status),
+        // In milliseconds.
+        "executionTime": run.duration_us.unwrap_or(0) as f64 / 1_000.0,
+        "errorMessage": error_message,
+        "isTest": run.is_test,
+        "createdAt": run.created_at.to_string(),
+    });
+    // Moved and not copied: they may be large.
+    log["parameters"] = jobs::input(&edge.state, &run).await?;
+    log["result"] = jobs::output(&edge.state, &run)
+        .await?
+        .unwrap_or(Value::Null);
+    Ok(log)
 }
 
 /// What an action does to the other side, as the tool has it now.

@@ -57,6 +57,9 @@ pub(in crate::trpc) async fn handle(
     ctx.written.note(written);
     let health = tool_health::of(&edge.state, &row).await.map_err(of)?.status;
     if job.status == Status::Succeeded {
+        // Told as what was printed, and as data.
+        let told = ctx.told.take(job.output.iter().chain(&job.output));
+        told.map_err(|error| of(jobs::of_job(error, job.id)))?;
         let output = jobs::output(&edge.state, &job).await.map_err(of)?;
         let output = output.unwrap_or(Value::Null);
         let data = match &sent.mapping {
