@@ -13,8 +13,7 @@ use crate::{
     state::RequestContext,
 };
 
-/// Calls in one batch: a page that shows a hundred things at once. They are carried out at once, and
-/// count as one request.
+/// Calls in one batch: a page that shows a hundred things at once. Each counts as a request.
 const MAX_CALLS: usize = 100;
 
 /// What of an unknown procedure's path is repeated in an error.

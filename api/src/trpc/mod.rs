@@ -20,11 +20,11 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::any,
 };
-use futures::future;
+use futures::{StreamExt as _, stream};
 use http::{Method, StatusCode};
 
 use crate::{
-    http::{Shell, request_id::RequestId},
+    http::{Problem, Shell, request_id::RequestId},
     rest::Edge,
     state::{AppState, RequestContext},
 };
@@ -32,6 +32,10 @@ use call::Calls;
 
 pub(crate) use error::rejection;
 pub use procedure::{Kind, PROCEDURES, Procedure};
+
+/// Calls of one batch that are carried out at once: the batch holds one place among the requests that
+/// the server carries out.
+const CALLS_AT_ONCE: usize = 8;
 
 /// Where procedures are called.
 const PREFIX: &str = "/api/trpc/";
@@ -68,10 +72,16 @@ async fn handle(
         Err(problem) => return problem.into_response(),
     };
     let is_batch = calls.is_batch;
-    let outcomes = calls
-        .each
-        .into_iter()
-        .map(|call| call.carry_out(&edge, &ctx));
-    let outcomes = future::join_all(outcomes).await;
+    // The first was counted with the request.
+    for _ in calls.each.iter().skip(1) {
+        if let Some(refused) = edge.state.limits.admit_request(&ctx).await.refused {
+            return Problem::from(refused).into_response();
+        }
+    }
+    let outcomes = stream::iter(calls.each)
+        .map(|call| call.carry_out(&edge, &ctx))
+        .buffered(CALLS_AT_ONCE)
+        .collect()
+        .await;
     answer::respond(outcomes, is_batch, accepts, request_id.as_str())
 }

@@ -327,3 +327,23 @@ async fn one_request_is_told_no_more_of_jobs_values_than_an_answer_holds() {
     }
     server.app.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_call_of_a_batch_counts_as_a_request() {
+    let server = Server::start().await;
+    let (_, key) = server.key(Role::Viewer).await;
+    let batch = format!("/api/trpc/{}?batch=1", vec!["tools.getAll"; 40].join(","));
+    let first = server.send("GET", &batch, &key, None).await;
+    assert_eq!(first.status(), StatusCode::OK);
+    assert_eq!(json(first).await.as_array().unwrap().len(), 40);
+    // A key has 50 at once, and 5 more with each second.
+    let second = server.send("GET", &batch, &key, None).await;
+    assert_eq!(second.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_ne!(header(&second, "retry-after"), "");
+    let body = json(second).await;
+    assert_eq!(
+        body["error"]["data"]["errorCode"], "RATE_LIMIT_EXCEEDED",
+        "{body}"
+    );
+    server.app.stop().await;
+}
