@@ -23,7 +23,7 @@ use toolroom_domain::{
     Actor, Clock, ErrorCode, WorkspaceId,
     access::{self, Caller, Operation},
     limits::COMMAND_ID_CHARS,
-    port::{DefinitionChecker, Mailer, Runner},
+    port::{DefinitionChecker, Mailer, Presenter, Runner},
 };
 use toolroom_eventlog::{CommandContext, EventLog, Position, command::NamedCommand, vault};
 
@@ -56,6 +56,8 @@ pub struct Parts {
     pub runner: Arc<dyn Runner>,
     /// Knows what each kind of tool needs of its definition.
     pub checker: Arc<dyn DefinitionChecker>,
+    /// Prepares the values of jobs for whoever is shown them.
+    pub presenter: Arc<dyn Presenter>,
     /// Recognises callers.
     pub auth: Arc<Authenticator>,
     /// Sends letters, where a mail server is configured.

@@ -145,6 +145,21 @@ pub trait Runner: Send + Sync + 'static {
     async fn offer(&self, request: RunRequest) -> Result<Offered, PortError>;
 }
 
+/// Prepares what jobs were given and gave back for whoever is shown it.
+#[async_trait]
+pub trait Presenter: Send + Sync + 'static {
+    /// A value without the secrets that a tool's definition uses, as far as they are still kept.
+    ///
+    /// # Errors
+    /// When the secrets cannot be read: then nothing is to be shown.
+    async fn without_secrets(
+        &self,
+        workspace: WorkspaceId,
+        definition: &Definition,
+        value: Value,
+    ) -> Result<Value, PortError>;
+}
+
 /// A letter to one address.
 #[derive(Clone)]
 pub struct Mail {

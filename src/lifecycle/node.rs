@@ -10,7 +10,10 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use toolroom_api::{ApiOptions, AppState, HttpOptions, Parts, Shell};
-use toolroom_domain::{Clock, port::Mailer};
+use toolroom_domain::{
+    Clock,
+    port::{Mailer, Presenter},
+};
 use toolroom_eventlog::{
     Database, EventLog, SystemClock,
     database::{Fault, classify},
@@ -95,6 +98,7 @@ impl Node {
             log: log.clone(),
             projections: reader.clone(),
             runner: Arc::new(worker.runner(&edge)),
+            presenter: Arc::clone(&executor) as Arc<dyn Presenter>,
             checker: executor,
             mailer: mailer(config, &clock),
             auth: Arc::new(auth),

@@ -1,6 +1,7 @@
 //! What must not be possible, tried on the real server.
 
 mod forged;
+mod inputs;
 mod provider;
 mod refused;
 mod secrets;

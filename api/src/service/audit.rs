@@ -1,17 +1,21 @@
 //! The audit: the events of the log, with what was sealed in them opened.
 
+use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 use toolroom_domain::{
     JobId, Sealed,
-    job::{SENT_URL_FIELD, seal_context},
+    job::{SENT_URL_FIELD, ToolRef, seal_context},
 };
-use toolroom_eventlog::RecordedEvent;
+use toolroom_eventlog::{RecordedEvent, vault::Opened};
 use toolroom_projections::{
     Page,
     audit::{self, AuditQuery, AuditRow},
 };
 
-use super::settle::{AUDIT, before_read};
+use super::{
+    jobs,
+    settle::{AUDIT, before_read},
+};
 use crate::{
     error::ApiError,
     state::{AppState, RequestContext},
@@ -65,6 +69,7 @@ pub async fn payload(state: &AppState, event: &RecordedEvent) -> Result<Value, A
     ) else {
         return Ok(payload);
     };
+    let tool = ToolRef::deserialize(&payload["tool"]).ok();
     for (path, field) in SEALED {
         let Some(slot) = slot(&mut payload, path) else {
             continue;
@@ -81,7 +86,12 @@ pub async fn payload(state: &AppState, event: &RecordedEvent) -> Result<Value, A
         }
         let context = seal_context(job, field);
         let opened = state.log.vault.open(workspace, &context, &sealed).await?;
-        *slot = opened.into_value();
+        *slot = match (field, &tool, opened) {
+            ("input", Some(tool), Opened::Value(input)) => {
+                jobs::shown(state, workspace, tool, input).await?
+            }
+            (_, _, opened) => opened.into_value(),
+        };
     }
     Ok(payload)
 }

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use serde::Serialize;
 use serde_json::Value;
 use toolroom_domain::{
-    ErrorCode, JobId, Sealed, WorkspaceId,
-    job::{self, Command, Job, Status, ToolRef, seal_context},
+    ErrorCode, JobId,
+    job::{self, Command, Job, Status, ToolRef},
     limits::{JOB_PRIORITY, JSON_DEPTH},
     port::RunRequest,
     tool::{self, Definition},
@@ -45,7 +45,10 @@ pub use bulk::{BULK_JOBS, Submission, submit_all};
 pub use run::{attempts, progress};
 pub use submit::submit;
 pub use told::{TOLD_BYTES, Told};
-pub use values::{Fetched, Field, fetch, sent_url, value_of};
+pub(crate) use values::open;
+pub use values::{
+    Fetched, Field, failure_details, fetch, input, output, sent_url, shown, value_of,
+};
 pub use view::{JobView, LastEvent};
 
 use submit::{Asked, accept_submission, changed_something, hand_in, request};
@@ -460,57 +463,4 @@ pub fn why_nothing(job: &JobView) -> (ErrorCode, String) {
             (ErrorCode::ToolFailed, told)
         }
     }
-}
-
-/// What a job was given, or the word `erased`.
-///
-/// # Errors
-/// When the vault cannot be read.
-pub async fn input(state: &AppState, job: &JobView) -> Result<Value, ApiError> {
-    let opened = open(state, job.workspace, job.id, "input", &job.input).await?;
-    Ok(opened.into_value())
-}
-
-/// What a job gave back, or the word `erased`.
-///
-/// # Errors
-/// When the vault cannot be read.
-pub async fn output(state: &AppState, job: &JobView) -> Result<Option<Value>, ApiError> {
-    match &job.output {
-        None => Ok(None),
-        Some(sealed) => {
-            let opened = open(state, job.workspace, job.id, "output", sealed).await?;
-            Ok(Some(opened.into_value()))
-        }
-    }
-}
-
-/// What the tool said of a failure of this job, or the word `erased`.
-///
-/// # Errors
-/// When the vault cannot be read.
-pub async fn failure_details(
-    state: &AppState,
-    workspace: WorkspaceId,
-    job: JobId,
-    failure: &job::Failure,
-) -> Result<Option<Value>, ApiError> {
-    match &failure.details {
-        None => Ok(None),
-        Some(sealed) => {
-            let opened = open(state, workspace, job, "error", sealed).await?;
-            Ok(Some(opened.into_value()))
-        }
-    }
-}
-
-pub(crate) async fn open(
-    state: &AppState,
-    workspace: WorkspaceId,
-    job: JobId,
-    field: &str,
-    sealed: &Sealed,
-) -> Result<Opened, ApiError> {
-    let context = seal_context(job, field);
-    Ok(state.log.vault.open(workspace, &context, sealed).await?)
 }

@@ -24,7 +24,9 @@ use toolroom_domain::{
     Clock, ToolId, Violation, WorkspaceId,
     connector::ConnectorSpec,
     job::{Command, Failure, Job, Request as JobRequest, ToolRef, seal_context},
-    port::{DefinitionChecker, Mailer, Offered, PortError, RunOutcome, RunRequest, Runner},
+    port::{
+        DefinitionChecker, Mailer, Offered, PortError, Presenter, RunOutcome, RunRequest, Runner,
+    },
     tool::{Definition, ToolConfig},
     workspace::Plan,
 };
@@ -107,6 +109,7 @@ impl App {
             auth: Arc::new(auth.unwrap()),
             runner: Arc::new(Echo { log: log.clone() }),
             checker: Arc::new(Lenient),
+            presenter: Arc::new(Lenient),
             mailer,
             clock,
             options: ApiOptions {
@@ -447,6 +450,18 @@ impl DefinitionChecker for Lenient {
 
     fn connectors(&self) -> &[Arc<ConnectorSpec>] {
         &[]
+    }
+}
+
+#[async_trait]
+impl Presenter for Lenient {
+    async fn without_secrets(
+        &self,
+        _: WorkspaceId,
+        _: &Definition,
+        value: Value,
+    ) -> Result<Value, PortError> {
+        Ok(value)
     }
 }
 

@@ -3,14 +3,17 @@
 
 use serde_json::Value;
 use toolroom_domain::{
-    ErrorCategory, WorkspaceId, connector::unmasked, job::SecretUse, secret::reference,
+    ErrorCategory, WorkspaceId,
+    connector::{MASK, unmasked},
+    job::SecretUse,
+    secret::reference,
     tool::CredentialsRef,
 };
 use url::Url;
 
 use super::format::File;
 use crate::executor::{
-    Journal,
+    Journal, StoreError,
     error::CallError,
     secrets::{SecretSource, Secrets},
 };
@@ -150,6 +153,36 @@ pub(super) fn register(schema: &Value, value: &Value, secrets: &mut Secrets) {
             None => every_text(field, secrets),
         }
     }
+}
+
+/// Makes all that is secret of a tool's credentials known, as far as it is still kept, without a call
+/// that would use it.
+///
+/// # Errors
+/// When the store does not answer.
+pub(crate) async fn learn(
+    workspace: WorkspaceId,
+    references: &SecretSource,
+    of: &CredentialsRef,
+    secrets: &mut Secrets,
+) -> Result<(), StoreError> {
+    let kept = references.store.credentials(workspace, &of.id).await?;
+    let mut open = vec![(&of.shown, kept.as_ref().map(|kept| &kept.value))];
+    while let Some((shown, kept)) = open.pop() {
+        match shown {
+            Value::String(text) if text == MASK => {
+                kept.into_iter().for_each(|kept| every_text(kept, secrets));
+            }
+            Value::String(text) => secrets.learn(references, text).await?,
+            Value::Array(items) => open.extend(items.iter().map(|item| (item, None))),
+            Value::Object(fields) => {
+                let places = fields.iter();
+                open.extend(places.map(|(name, field)| (field, kept.and_then(|k| k.get(name)))));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn every_text(value: &Value, secrets: &mut Secrets) {

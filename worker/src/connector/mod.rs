@@ -30,8 +30,11 @@ use std::{fs, path::Path, sync::Arc};
 
 use toolroom_domain::{Violation, connector::ConnectorSpec};
 
-pub(crate) use self::engine::{Engine, Surroundings, Wanted};
 use self::{auth::Methods, compiled::Connector, handler::Handlers};
+pub(crate) use self::{
+    credentials::learn,
+    engine::{Engine, Surroundings, Wanted},
+};
 pub use self::{source::LoadError, source::SCHEMA};
 use crate::executor::rest::Templates;
 

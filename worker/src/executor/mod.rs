@@ -16,6 +16,7 @@ pub(crate) mod journal;
 mod jsonpath;
 pub mod native;
 mod pacing;
+mod presenter;
 pub(crate) mod rehearsal;
 pub(crate) mod rest;
 pub(crate) mod schema;

@@ -204,14 +204,14 @@ impl JobObject {
         self.job.action.as_deref()
     }
 
-    /// What the tool was given; `erased` when its key is gone.
+    /// What the tool was given, its version's secrets masked; `erased` when its key is gone.
     async fn input(&self, ctx: &Context<'_>) -> Result<Value, ApiError> {
         self.take(ctx, Field::Input)?;
         if let Some(page) = &self.page {
             let (state, job) = (app(ctx), &self.job);
             let found = page.inputs.find(state, job.workspace, &job.input).await?;
             if let Some(found) = found {
-                return Ok(found);
+                return jobs::shown(state, job.workspace, &job.tool, found).await;
             }
         }
         jobs::input(app(ctx), &self.job).await

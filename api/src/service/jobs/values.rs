@@ -1,10 +1,11 @@
-//! What jobs were given and gave back, one by one and as it was kept.
+//! What jobs were given and gave back.
 
 use bytes::Bytes;
 use serde_json::Value;
 use toolroom_domain::{
-    JobId, Sealed,
-    job::{Receipt, SENT_URL_FIELD, seal_context},
+    JobId, Sealed, WorkspaceId,
+    job::{self, Receipt, SENT_URL_FIELD, ToolRef, seal_context},
+    tool::Kind,
 };
 use toolroom_eventlog::vault::{self, Opened, Text};
 
@@ -76,16 +77,20 @@ pub async fn fetch(
     let Text::Json(json) = vault.read(job.workspace, &context, sealed).await? else {
         return Err(of_job(erased(), id));
     };
+    let as_shown = match field {
+        Field::Input => shown_text(state, &job, &json).await?,
+        Field::Output => None,
+    };
     let digest = match &sealed.blob {
-        Some(blob) => blob.sha256.clone(),
-        None => vault
-            .name_of(job.workspace, &json)
+        Some(blob) if as_shown.is_none() => blob.sha256.clone(),
+        _ => vault
+            .name_of(job.workspace, as_shown.as_ref().unwrap_or(&json))
             .await?
             .ok_or_else(|| of_job(erased(), id))?,
     };
     Ok(match known(&digest) {
         true => Fetched::Same(digest),
-        false => Fetched::Json(json, digest),
+        false => Fetched::Json(as_shown.unwrap_or(json), digest),
     })
 }
 
@@ -113,6 +118,20 @@ pub async fn sent_url(
     })
 }
 
+/// The text of an input as it may be shown, where that is another one than what was kept.
+async fn shown_text(
+    state: &AppState,
+    job: &JobView,
+    kept: &Bytes,
+) -> Result<Option<Bytes>, ApiError> {
+    if matches!(job.tool.kind, Kind::Native | Kind::External) {
+        return Ok(None);
+    }
+    let input = vault::parse(kept.clone()).await?;
+    let shown = shown(state, job.workspace, &job.tool, input.clone()).await?;
+    Ok((shown != input).then(|| Bytes::from(shown.to_string())))
+}
+
 fn erased() -> ApiError {
     ApiError::not_found("the value was erased, with all that its workspace kept")
 }
@@ -127,4 +146,82 @@ pub async fn value_of(text: Text) -> Result<Value, ApiError> {
         Text::Erased => Opened::Erased,
     }
     .into_value())
+}
+
+/// What a job was given, as it may be shown, or the word `erased`.
+///
+/// # Errors
+/// When the vault cannot be read.
+pub async fn input(state: &AppState, job: &JobView) -> Result<Value, ApiError> {
+    match open(state, job.workspace, job.id, "input", &job.input).await? {
+        Opened::Value(input) => shown(state, job.workspace, &job.tool, input).await,
+        erased @ Opened::Erased => Ok(erased.into_value()),
+    }
+}
+
+/// What a tool was given without the secrets of the version that it was given to: whoever wrote a
+/// secret's value into an input meant it to be sent, not to be read by all who may see the job.
+///
+/// # Errors
+/// When the secrets cannot be read: nothing is shown then.
+pub async fn shown(
+    state: &AppState,
+    workspace: WorkspaceId,
+    tool: &ToolRef,
+    input: Value,
+) -> Result<Value, ApiError> {
+    // These have no secrets, and need not be looked up.
+    if matches!(tool.kind, Kind::Native | Kind::External) {
+        return Ok(input);
+    }
+    let entry = state.directory.by_id(workspace, tool.id).await?;
+    let definition = state.directory.definition(&entry, tool.version).await?;
+    let shown = state
+        .presenter
+        .without_secrets(workspace, &definition, input);
+    Ok(shown.await?)
+}
+
+/// What a job gave back, or the word `erased`.
+///
+/// # Errors
+/// When the vault cannot be read.
+pub async fn output(state: &AppState, job: &JobView) -> Result<Option<Value>, ApiError> {
+    match &job.output {
+        None => Ok(None),
+        Some(sealed) => {
+            let opened = open(state, job.workspace, job.id, "output", sealed).await?;
+            Ok(Some(opened.into_value()))
+        }
+    }
+}
+
+/// What the tool said of a failure of this job, or the word `erased`.
+///
+/// # Errors
+/// When the vault cannot be read.
+pub async fn failure_details(
+    state: &AppState,
+    workspace: WorkspaceId,
+    job: JobId,
+    failure: &job::Failure,
+) -> Result<Option<Value>, ApiError> {
+    match &failure.details {
+        None => Ok(None),
+        Some(sealed) => {
+            let opened = open(state, workspace, job, "error", sealed).await?;
+            Ok(Some(opened.into_value()))
+        }
+    }
+}
+
+pub(crate) async fn open(
+    state: &AppState,
+    workspace: WorkspaceId,
+    job: JobId,
+    field: &str,
+    sealed: &Sealed,
+) -> Result<Opened, ApiError> {
+    let context = seal_context(job, field);
+    Ok(state.log.vault.open(workspace, &context, sealed).await?)
 }

@@ -93,6 +93,24 @@ impl Secrets {
         Ok(found.text)
     }
 
+    /// Takes the value of a reference for a secret, if there is one: nothing is sent with it.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub(crate) async fn learn(
+        &mut self,
+        source: &SecretSource,
+        text: &str,
+    ) -> Result<(), StoreError> {
+        let Some(name) = reference(text) else {
+            return Ok(());
+        };
+        if let Some(found) = source.kept(self.workspace, name).await? {
+            self.keep(found.text);
+        }
+        Ok(())
+    }
+
     /// Takes the text that a secret became part of for a secret too.
     pub(crate) fn also(&mut self, derived: String) {
         self.keep(Zeroizing::new(derived));

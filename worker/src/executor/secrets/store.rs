@@ -105,8 +105,8 @@ impl SecretSource {
         workspace: WorkspaceId,
         name: &str,
     ) -> Result<SecretValue, CallError> {
-        let stored = self.store.secret(workspace, name).await;
-        let stored = stored.map_err(|error| {
+        let kept = self.kept(workspace, name).await;
+        let kept = kept.map_err(|error| {
             tracing::warn!(%workspace, secret = name, %error, "a secret cannot be had");
             CallError {
                 retryable: true,
@@ -116,10 +116,22 @@ impl SecretSource {
                 )
             }
         })?;
-        let found = stored.or_else(|| self.variable(workspace, name));
-        found.ok_or_else(|| {
+        kept.ok_or_else(|| {
             CallError::failed(ErrorCategory::Authentication, missing(workspace, name))
         })
+    }
+
+    /// The value of a name, if there is one.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub(super) async fn kept(
+        &self,
+        workspace: WorkspaceId,
+        name: &str,
+    ) -> Result<Option<SecretValue>, StoreError> {
+        let stored = self.store.secret(workspace, name).await?;
+        Ok(stored.or_else(|| self.variable(workspace, name)))
     }
 
     fn variable(&self, workspace: WorkspaceId, name: &str) -> Option<SecretValue> {
