@@ -1,6 +1,6 @@
 //! What edges need of parts that they may not depend on; the binary hands in the implementation.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -145,6 +145,10 @@ pub trait Runner: Send + Sync + 'static {
     async fn offer(&self, request: RunRequest) -> Result<Offered, PortError>;
 }
 
+/// Which parts of an output are wanted, and under which names: each entry has a source (a name, a
+/// dotted path, or a JSONPath, which begins with `$`) and a field, in whichever order fits.
+pub type OutputMapping = BTreeMap<String, String>;
+
 /// Prepares what jobs were given and gave back for whoever is shown it.
 #[async_trait]
 pub trait Presenter: Send + Sync + 'static {
@@ -158,6 +162,18 @@ pub trait Presenter: Send + Sync + 'static {
         definition: &Definition,
         value: Value,
     ) -> Result<Value, PortError>;
+
+    /// Checks a mapping of outputs.
+    ///
+    /// # Errors
+    /// What is wrong with its entries, by their keys.
+    fn check_output_mapping(&self, mapping: &OutputMapping) -> Result<(), Vec<Violation>>;
+
+    /// What a mapping picks from an output; what that does not hold is left out.
+    ///
+    /// # Errors
+    /// When a path would take too long on an output of this size, by its key.
+    async fn map_output(&self, mapping: &OutputMapping, output: Value) -> Result<Value, PortError>;
 }
 
 /// A letter to one address.

@@ -1,5 +1,6 @@
 //! What clients of the five contracts send, and what they get.
 
+mod alike;
 mod api_keys;
 mod dynamic_toolset;
 mod edge;

@@ -126,7 +126,7 @@ async fn an_action_answers_with_its_result_or_rejects_with_it() {
 
     let mut wrong = call.clone();
     wrong["parameters"] = json!({"text": 7});
-    wrong["outputMapping"] = json!({"id": "$..ts"});
+    wrong["outputMapping"] = json!({"id": "$["});
     let answer = mutate(&app, "tools.executeAction", wrong.clone()).await;
     let paths = vec!["outputMapping.id".to_owned()];
     assert_eq!(refused(&answer), ("BAD_REQUEST".to_owned(), 400, paths));

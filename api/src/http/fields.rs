@@ -4,7 +4,9 @@ use std::ops::RangeInclusive;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use toolroom_domain::{Role, Violation};
+use toolroom_domain::{Role, Violation, port::OutputMapping};
+
+use crate::{service::jobs, state::AppState};
 
 /// A JSON object whose fields are taken out one by one; what is wrong is gathered, so that the
 /// sender learns all of it at once.
@@ -95,6 +97,31 @@ impl Fields {
             let number = usize::try_from(value.as_u64()?).ok()?;
             range.contains(&number).then_some(number)
         })
+    }
+
+    /// The version of a tool, which may be absent or null.
+    pub(crate) fn version(&mut self, field: &'static str) -> Option<u32> {
+        self.optional(field, "a whole number from 1 on", |value| {
+            let version = u32::try_from(value.as_u64()?).ok()?;
+            (version > 0).then_some(version)
+        })
+    }
+
+    /// What of an output is wanted; may be absent or null.
+    pub(crate) fn mapping(
+        &mut self,
+        field: &'static str,
+        state: &AppState,
+    ) -> Option<OutputMapping> {
+        let sent = self.object(field)?;
+        match jobs::read_mapping(state, sent) {
+            Ok(mapping) => Some(mapping),
+            Err(found) => {
+                let found = found.into_iter().map(|v| v.under(field).under(&self.path));
+                self.violations.extend(found);
+                None
+            }
+        }
     }
 
     /// What something is addressed by, an integer or a text, as a text; may be absent or null.

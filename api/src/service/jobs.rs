@@ -34,7 +34,9 @@ use crate::{
 };
 
 mod bulk;
+pub mod console;
 pub mod log;
+mod mapped;
 mod run;
 mod submit;
 mod told;
@@ -42,6 +44,7 @@ mod values;
 mod view;
 
 pub use bulk::{BULK_JOBS, Submission, submit_all};
+pub use mapped::{mapped, read_mapping};
 pub use run::{attempts, progress};
 pub use submit::submit;
 pub use told::{TOLD_BYTES, Told};

@@ -166,3 +166,32 @@ async fn a_failed_job_is_retried() {
     );
     app.stop().await;
 }
+
+#[tokio::test]
+async fn what_a_run_wrote_and_how_it_exited_comes_before_what_follows_from_its_end() {
+    let app = App::start().await;
+    app.register("say").await;
+    let query = "mutation ($i: JSON!) { executeTool(toolName: \"say\", input: $i) {
+        stdout stderr exitCode } }";
+    let writes = json!({"writes": {"stdout": "some", "stderr": "odd"}, "exits": 3});
+    for fails in [false, true] {
+        let mut input = writes.clone();
+        input["fail"] = json!(fails);
+        let run = app.ask(query, json!({ "i": input })).await["executeTool"].take();
+        assert_eq!(
+            run,
+            json!({"stdout": "some", "stderr": "odd", "exitCode": 3})
+        );
+    }
+    let failed = app.ask(query, json!({"i": {"fail": true}})).await["executeTool"].take();
+    assert_eq!(
+        failed,
+        json!({"stdout": null, "stderr": "told to fail", "exitCode": 1})
+    );
+    let waits = "mutation { submitJob(toolName: \"say\", input: {}) { stdout stderr exitCode } }";
+    let waits = app.ask(waits, json!({})).await["submitJob"].take();
+    assert_eq!(
+        waits,
+        json!({"stdout": null, "stderr": null, "exitCode": null})
+    );
+}

@@ -23,9 +23,10 @@ use toolroom_api::{
 use toolroom_domain::{
     Clock, ToolId, Violation, WorkspaceId,
     connector::ConnectorSpec,
-    job::{Command, Failure, Job, Request as JobRequest, ToolRef, seal_context},
+    job::{Command, Failure, Job, Line, Lines, Request as JobRequest, Told, ToolRef, seal_context},
     port::{
-        DefinitionChecker, Mailer, Offered, PortError, Presenter, RunOutcome, RunRequest, Runner,
+        DefinitionChecker, Mailer, Offered, OutputMapping, PortError, Presenter, RunOutcome,
+        RunRequest, Runner,
     },
     tool::{Definition, ToolConfig},
     workspace::Plan,
@@ -292,7 +293,7 @@ impl Events {
     }
 }
 
-/// Succeeds with its input as output, or fails when the input says so.
+/// Succeeds with its input as output, or fails when the input says so; writes and exits as it says.
 struct Echo {
     log: EventLog,
 }
@@ -375,6 +376,9 @@ async fn end(vault: &toolroom_eventlog::Vault, request: &RunRequest, at: Timesta
         .seal(request.workspace, &context, &request.input)
         .await
         .unwrap();
+    let exit_code = request.input["exits"].as_i64();
+    let exit_code = exit_code.and_then(|code| i32::try_from(code).ok());
+    let told = told(vault, request, at).await;
     if fails {
         Command::Fail {
             attempt: 1,
@@ -386,9 +390,9 @@ async fn end(vault: &toolroom_eventlog::Vault, request: &RunRequest, at: Timesta
                 details: Some(said),
             },
             duration_us: 1500,
-            exit_code: None,
+            exit_code,
             retry_at: None,
-            told: Default::default(),
+            told,
             at,
         }
     } else {
@@ -396,10 +400,37 @@ async fn end(vault: &toolroom_eventlog::Vault, request: &RunRequest, at: Timesta
             attempt: 1,
             output: said,
             duration_us: 1500,
-            exit_code: None,
-            told: Default::default(),
+            exit_code,
+            told,
             at,
         }
+    }
+}
+
+/// The lines that an input says are written, by what they are written to.
+async fn told(vault: &toolroom_eventlog::Vault, request: &RunRequest, at: Timestamp) -> Told {
+    let writes = request.input["writes"].as_object();
+    let lines: Vec<Line> = writes
+        .into_iter()
+        .flatten()
+        .map(|(source, message)| Line {
+            at,
+            level: "info".to_owned(),
+            source: source.clone(),
+            message: message.as_str().unwrap().to_owned(),
+        })
+        .collect();
+    if lines.is_empty() {
+        return Told::default();
+    }
+    let context = seal_context(request.job, "lines");
+    let sealed = vault.seal(request.workspace, &context, &json!(lines)).await;
+    Told {
+        lines: Some(Lines {
+            sealed: sealed.unwrap(),
+            count: u32::try_from(lines.len()).unwrap(),
+        }),
+        ..Told::default()
     }
 }
 
@@ -462,6 +493,14 @@ impl Presenter for Lenient {
         value: Value,
     ) -> Result<Value, PortError> {
         Ok(value)
+    }
+
+    fn check_output_mapping(&self, _: &OutputMapping) -> Result<(), Vec<Violation>> {
+        Ok(())
+    }
+
+    async fn map_output(&self, _: &OutputMapping, output: Value) -> Result<Value, PortError> {
+        Ok(output)
     }
 }
 

@@ -53,7 +53,6 @@ pub use self::{
     fetch::Fetcher,
     journal::{Announced, Journal, Level},
     pacing::{Pacing, Unpaced},
-    rest::map_output,
     secrets::{EnvLookup, KeptCredentials, NoSecrets, SecretStore, SecretValue, StoreError},
 };
 

@@ -3,13 +3,14 @@
 use async_trait::async_trait;
 use serde_json::Value;
 use toolroom_domain::{
-    ErrorCode, WorkspaceId,
-    port::{PortError, Presenter},
+    ErrorCode, Violation, WorkspaceId,
+    port::{OutputMapping, PortError, Presenter},
     tool::{Definition, RestConfig, ToolConfig},
 };
 
 use super::{
-    Executor, StoreError,
+    Executor, StoreError, rest,
+    schema::{INLINE_BYTES, serialised_bytes},
     secrets::{SecretSource, Secrets},
 };
 use crate::connector;
@@ -39,6 +40,27 @@ impl Presenter for Executor {
         known.map_err(unread)?;
         Ok(secrets.masked_output(value).await)
     }
+
+    fn check_output_mapping(&self, mapping: &OutputMapping) -> Result<(), Vec<Violation>> {
+        rest::check_output_mapping(mapping)
+    }
+
+    async fn map_output(&self, mapping: &OutputMapping, output: Value) -> Result<Value, PortError> {
+        if serialised_bytes(&output) <= INLINE_BYTES {
+            return rest::map_output(mapping, output).map_err(unmapped);
+        }
+        let mapping = mapping.clone();
+        let mapped = tokio::task::spawn_blocking(move || rest::map_output(&mapping, output));
+        match mapped.await {
+            Ok(mapped) => mapped.map_err(unmapped),
+            Err(error) => Err(PortError {
+                code: ErrorCode::InternalError,
+                message: format!("the output could not be mapped: {error}"),
+                violations: Vec::new(),
+                retry_after_ms: None,
+            }),
+        }
+    }
 }
 
 async fn learn_of(
@@ -55,6 +77,15 @@ async fn learn_of(
             .await?;
     }
     Ok(())
+}
+
+fn unmapped(violations: Vec<Violation>) -> PortError {
+    PortError {
+        code: ErrorCode::ValidationFailed,
+        message: "the output cannot be mapped as asked; see `details`".to_owned(),
+        violations,
+        retry_after_ms: None,
+    }
 }
 
 fn unread(error: StoreError) -> PortError {

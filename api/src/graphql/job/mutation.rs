@@ -2,6 +2,7 @@
 
 use async_graphql::{Context, ID, InputObject, Object};
 use serde_json::Value;
+use toolroom_domain::port::OutputMapping;
 
 use super::{
     object::{JobObject, PageTools},
@@ -11,6 +12,7 @@ use crate::{
     error::ApiError,
     graphql::{StillThere, app, request, scalar::DateTime, tool::mutation::number},
     service::jobs::{self, Call, Submission, ToolSelector},
+    state::AppState,
 };
 
 /// A tool to run in the background; as the arguments of `submitJob`.
@@ -59,6 +61,8 @@ pub struct JobMutation;
 impl JobMutation {
     /// Run a tool and wait for its end; the job it became is the answer. After timeoutMs (30 s if
     /// left out, 300 s at most) the job is returned as it is, still RUNNING; it is not cancelled.
+    /// `outputMapping` says which parts of the output are answered, and under which names, such as
+    /// `{"id": "$.message.ts"}`; the job keeps all of it.
     #[allow(clippy::too_many_arguments)]
     async fn execute_tool(
         &self,
@@ -71,7 +75,12 @@ impl JobMutation {
         #[graphql(default_with = "Some(false)")] is_test: Option<bool>,
         timeout_ms: Option<i32>,
         command_id: Option<String>,
+        output_mapping: Option<Value>,
     ) -> Result<JobObject, ApiError> {
+        let (state, sender) = (app(ctx), request(ctx)?);
+        let mapping = output_mapping
+            .map(|sent| mapping(state, sent))
+            .transpose()?;
         let call = Call {
             tool: selector(tool_id, tool_name)?,
             version: tool_version.map(|v| number("toolVersion", v)).transpose()?,
@@ -81,9 +90,8 @@ impl JobMutation {
         };
         // What is out of bounds below is refused as what is out of bounds above.
         let timeout_ms = timeout_ms.map(|ms| u64::try_from(ms).unwrap_or_default());
-        let (state, sender) = (app(ctx), request(ctx)?);
         let job = jobs::execute(state, sender, call, timeout_ms, command_id.as_deref());
-        job.await.map(JobObject::alone)
+        Ok(JobObject::alone(job.await?).mapped(mapping))
     }
 
     /// Run a tool in the background.
@@ -175,6 +183,17 @@ impl JobMutation {
         let job = jobs::rerun(state, sender, id, recorded, command_id.as_deref());
         job.await.map(JobObject::alone)
     }
+}
+
+fn mapping(state: &AppState, sent: Value) -> Result<OutputMapping, ApiError> {
+    let Value::Object(entries) = sent else {
+        return Err(ApiError::invalid_field(
+            "outputMapping",
+            "must be an object",
+        ));
+    };
+    jobs::read_mapping(state, entries)
+        .map_err(|found| ApiError::invalid(found).under("outputMapping"))
 }
 
 fn selector(id: Option<ID>, name: Option<String>) -> Result<ToolSelector, ApiError> {

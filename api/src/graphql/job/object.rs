@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use async_graphql::{Context, ID, Object, dataloader::DataLoader};
 use serde_json::Value;
 use tokio::sync::OnceCell;
-use toolroom_domain::{JobId, ToolId, WorkspaceId, job::Status};
+use toolroom_domain::{JobId, ToolId, WorkspaceId, job::Status, port::OutputMapping};
 use toolroom_projections::{
     Page,
     catalog::{self, ToolRow},
@@ -29,7 +29,7 @@ use crate::{
             object::int,
         },
     },
-    service::jobs::{self, Field, JobView, Told, log},
+    service::jobs::{self, Field, JobView, Told, console, log},
     state::AppState,
 };
 
@@ -74,6 +74,8 @@ pub struct JobObject {
     lines: OnceCell<Vec<log::Entry>>,
     /// What is told of its values, where that is not the request's to bound.
     told: Option<Told>,
+    /// What of its output its caller wants.
+    mapping: Option<OutputMapping>,
 }
 
 impl JobObject {
@@ -84,6 +86,7 @@ impl JobObject {
             page: None,
             lines: OnceCell::new(),
             told: None,
+            mapping: None,
         }
     }
 
@@ -95,6 +98,11 @@ impl JobObject {
         }
     }
 
+    /// The same job, its output as this mapping has it.
+    pub(super) fn mapped(self, mapping: Option<OutputMapping>) -> Self {
+        Self { mapping, ..self }
+    }
+
     /// A job of a page.
     pub(super) fn among(job: JobView, page: &Arc<PageTools>) -> Self {
         Self {
@@ -102,6 +110,7 @@ impl JobObject {
             page: Some(Arc::clone(page)),
             lines: OnceCell::new(),
             told: None,
+            mapping: None,
         }
     }
 
@@ -222,7 +231,7 @@ impl JobObject {
         JobValueRef::of(app(ctx), &self.job, Field::Input)
     }
 
-    /// What the tool gave back; `erased` when its key is gone.
+    /// What the tool gave back, or what `outputMapping` picks of it; `erased` when its key is gone.
     async fn output(&self, ctx: &Context<'_>) -> Result<Option<Value>, ApiError> {
         self.take(ctx, Field::Output)?;
         if let (Some(page), Some(output)) = (&self.page, &self.job.output) {
@@ -232,7 +241,11 @@ impl JobObject {
                 return Ok(Some(found));
             }
         }
-        jobs::output(app(ctx), &self.job).await
+        let Some(output) = jobs::output(app(ctx), &self.job).await? else {
+            return Ok(None);
+        };
+        let mapped = jobs::mapped(app(ctx), &self.job, self.mapping.as_ref(), output);
+        mapped.await.map(Some)
     }
 
     /// Where to fetch what the tool gave back: what is large need not be in an answer.
@@ -298,19 +311,22 @@ impl JobObject {
         .await
     }
 
-    /// What its runs wrote to their standard output, for tools that have one.
+    /// What its runs wrote to their standard output; of a tool that writes nothing there, its output
+    /// as a process would print it.
     async fn stdout(&self, ctx: &Context<'_>) -> Result<Option<String>, ApiError> {
-        Ok(log::output_of(self.lines(ctx).await?, "stdout"))
+        self.take(ctx, Field::Output)?;
+        console::stdout(app(ctx), &self.job, self.lines(ctx).await?).await
     }
 
-    /// What its runs wrote to their standard error, for tools that have one.
+    /// What its runs wrote to their standard error; of one that failed without a word, why.
     async fn stderr(&self, ctx: &Context<'_>) -> Result<Option<String>, ApiError> {
-        Ok(log::output_of(self.lines(ctx).await?, "stderr"))
+        Ok(console::stderr(&self.job, self.lines(ctx).await?))
     }
 
-    /// With which code the last run's process ended, for tools that have one.
+    /// With which code the last run's process ended; of a tool that is none, 0 if it gave an output,
+    /// else 1. None until it has ended.
     async fn exit_code(&self) -> Option<i32> {
-        self.job.attempts.last()?.exit_code
+        console::exit_code(&self.job)
     }
 
     /// Each call that went out, or was about to: where, when, its digest and status.

@@ -6,14 +6,14 @@ use axum::{
 };
 use http::StatusCode;
 use serde_json::{Map, Value, json};
-use toolroom_domain::job::Status;
+use toolroom_domain::{job::Status, port::OutputMapping};
 
 use crate::{
     error::ApiError,
     http::{Problem, body, fields::Fields},
     rest::{Edge, failure::Failure},
     service::jobs::{self, Call, JobView, MAX_WAIT_MS, ToolSelector},
-    state::RequestContext,
+    state::{AppState, RequestContext},
 };
 
 pub(super) async fn handle(
@@ -24,7 +24,7 @@ pub(super) async fn handle(
 ) -> Result<Json<Value>, Failure> {
     let answer = async {
         let object = body::read_object(request, &edge.shell.options).await?;
-        let call = read(tool, object)?;
+        let Asked { call, mapping } = read(&edge.state, tool, object)?;
         let of = |error| Failure::of(error, &ctx);
         let job = jobs::execute(&edge.state, &ctx, call, Some(MAX_WAIT_MS), None)
             .await
@@ -33,6 +33,9 @@ pub(super) async fn handle(
         ctx.written.note(written);
         if job.status == Status::Succeeded {
             let output = jobs::output(&edge.state, &job).await.map_err(of)?;
+            let output = output.unwrap_or(Value::Null);
+            let output = jobs::mapped(&edge.state, &job, mapping.as_ref(), output);
+            let output = output.await.map_err(of)?;
             let ms = execution_time_ms(&job);
             return Ok(json!({"success": true, "output": output, "execution_time_ms": ms}));
         }
@@ -44,22 +47,33 @@ pub(super) async fn handle(
         .map_err(|failure| failure.with("success", false))
 }
 
-fn read(tool: String, object: Map<String, Value>) -> Result<Call, Problem> {
+/// What is to be run, and what of its output is wanted.
+struct Asked {
+    call: Call,
+    mapping: Option<OutputMapping>,
+}
+
+fn read(state: &AppState, tool: String, object: Map<String, Value>) -> Result<Asked, Problem> {
     let mut fields = Fields::new(object);
     let input = fields.object("input").unwrap_or_default();
     // The contract's own tools do one thing; a connector's may do several.
     let action = fields.text("action");
+    // Nor does the contract know the rest, which says what may be said everywhere.
+    let version = fields.version("tool_version");
+    let is_test = fields.flag("is_test").unwrap_or(false);
+    let mapping = fields.mapping("output_mapping", state);
     let violations = fields.finish();
     if !violations.is_empty() {
         return Err(Problem::invalid(violations));
     }
-    Ok(Call {
+    let call = Call {
         tool: ToolSelector::Any(tool),
-        version: None,
+        version,
         action,
         input: Value::Object(input),
-        is_test: false,
-    })
+        is_test,
+    };
+    Ok(Asked { call, mapping })
 }
 
 fn execution_time_ms(job: &JobView) -> f64 {

@@ -46,6 +46,10 @@ fn read(object: Map<String, Value>) -> Result<Call, Problem> {
     let name = inner.text("name");
     let name = inner.required("name", name);
     let parameters = inner.object("parameters").unwrap_or_default();
+    // What the contract does not know, and may be said everywhere.
+    let action = inner.text("action");
+    let version = inner.version("tool_version");
+    let is_test = inner.flag("is_test").unwrap_or(false);
     let wrong_within = inner.finish();
     if violations.is_empty() {
         violations = wrong_within;
@@ -53,10 +57,10 @@ fn read(object: Map<String, Value>) -> Result<Call, Problem> {
     match name {
         Some(name) if violations.is_empty() => Ok(Call {
             tool: ToolSelector::Name(name),
-            version: None,
-            action: None,
+            version,
+            action,
             input: Value::Object(parameters),
-            is_test: false,
+            is_test,
         }),
         _ => Err(Problem::invalid(violations)),
     }
@@ -66,6 +70,8 @@ fn read(object: Map<String, Value>) -> Result<Call, Problem> {
 fn renamed(path: &str) -> String {
     match path.strip_prefix("input") {
         Some(rest) => format!("tool_call.parameters{rest}"),
+        None if path == "action" => "tool_call.action".to_owned(),
+        None if path == "version" => "tool_call.tool_version".to_owned(),
         None => path.to_owned(),
     }
 }

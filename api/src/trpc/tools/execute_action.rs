@@ -5,12 +5,12 @@
 
 use http::StatusCode;
 use serde_json::{Value, json};
-use toolroom_domain::job::{self, Status};
-
-use super::{
-    output_mapping::OutputMapping,
-    result::{Given, ToolActionResult},
+use toolroom_domain::{
+    job::{self, Status},
+    port::OutputMapping,
 };
+
+use super::result::ToolActionResult;
 use crate::{
     error::{self, ApiError},
     http::{Problem, fields::Fields},
@@ -19,7 +19,7 @@ use crate::{
         jobs::{self, Call, JobView, MAX_WAIT_MS, ToolSelector},
         tool_health,
     },
-    state::RequestContext,
+    state::{AppState, RequestContext},
     trpc::error::category,
 };
 
@@ -27,6 +27,7 @@ use crate::{
 struct Sent {
     tool: String,
     tool_type: Option<String>,
+    version: Option<u32>,
     action: String,
     parameters: Value,
     is_test: bool,
@@ -38,14 +39,14 @@ pub(in crate::trpc) async fn handle(
     ctx: RequestContext,
     input: Fields,
 ) -> Result<Value, Failure> {
-    let sent = read(input)?;
+    let sent = read(&edge.state, input)?;
     let of = |error| Failure::renamed(error, &ctx, renamed);
     let row = present(&edge, &ctx, &sent.tool).await?;
     let tool_type = row.definition.config.type_name();
     must_be_of(sent.tool_type.as_deref(), tool_type).map_err(of)?;
     let call = Call {
         tool: ToolSelector::Any(row.id.to_string()),
-        version: None,
+        version: sent.version,
         action: Some(sent.action),
         input: sent.parameters,
         is_test: sent.is_test,
@@ -62,15 +63,15 @@ pub(in crate::trpc) async fn handle(
         told.map_err(|error| of(jobs::of_job(error, job.id)))?;
         let output = jobs::output(&edge.state, &job).await.map_err(of)?;
         let output = output.unwrap_or(Value::Null);
-        let data = match &sent.mapping {
-            Some(mapping) => mapping.apply(&output),
-            None => output.clone(),
-        };
-        let given = Given { output, data };
-        return Ok(json!(ToolActionResult::new(&job, health, Ok(given))));
+        let data = jobs::mapped(&edge.state, &job, sent.mapping.as_ref(), output)
+            .await
+            .map_err(of)?;
+        let result = ToolActionResult::of(&edge.state, &job, health, Some(data)).await;
+        return Ok(json!(result.map_err(of)?));
     }
     let problem = problem(&job);
-    let result = ToolActionResult::new(&job, health, Err(&problem.message));
+    let result = ToolActionResult::of(&edge.state, &job, health, None).await;
+    let result = result.map_err(of)?;
     let failure = Failure::from(problem).with("result", json!(result));
     Err(match &job.error {
         Some(why) => explained(&edge, &job, why, failure).await.map_err(of)?,
@@ -78,7 +79,7 @@ pub(in crate::trpc) async fn handle(
     })
 }
 
-fn read(mut input: Fields) -> Result<Sent, Problem> {
+fn read(state: &AppState, mut input: Fields) -> Result<Sent, Problem> {
     let tool = input.reference("toolId");
     let tool = input.required("toolId", tool);
     let action = input.text("actionId");
@@ -86,16 +87,14 @@ fn read(mut input: Fields) -> Result<Sent, Problem> {
     let tool_type = input.text("toolType");
     let parameters = input.object("parameters").unwrap_or_default();
     let is_test = input.flag("isTest").unwrap_or(false);
-    let mapping = input.object("outputMapping").map(OutputMapping::parse);
-    let mut violations = input.finish_open();
-    let mapping = mapping.transpose().unwrap_or_else(|found| {
-        violations.extend(found.into_iter().map(|v| v.under("outputMapping")));
-        None
-    });
+    let version = input.version("toolVersion");
+    let mapping = input.mapping("outputMapping", state);
+    let violations = input.finish_open();
     match (tool, action) {
         (Some(tool), Some(action)) if violations.is_empty() => Ok(Sent {
             tool,
             tool_type,
+            version,
             action,
             parameters: Value::Object(parameters),
             is_test,
@@ -121,6 +120,7 @@ pub(in crate::trpc) fn renamed(path: &str) -> String {
     match path.strip_prefix("input") {
         Some(rest) => format!("parameters{rest}"),
         None if path == "action" => "actionId".to_owned(),
+        None if path == "version" => "toolVersion".to_owned(),
         None => path.to_owned(),
     }
 }

@@ -6,7 +6,6 @@ pub(super) mod execute_action;
 pub(super) mod get_all;
 pub(super) mod get_by_id;
 pub(super) mod get_stats;
-mod output_mapping;
 mod result;
 pub(super) mod test_connection;
 mod tool;

@@ -3,7 +3,14 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::service::{jobs::JobView, tool_health::Status};
+use crate::{
+    error::ApiError,
+    service::{
+        jobs::{JobView, console, log, why_nothing},
+        tool_health::Status,
+    },
+    state::AppState,
+};
 
 /// The contract's `ToolActionResult`.
 #[derive(Debug, PartialEq, Serialize)]
@@ -25,44 +32,39 @@ struct HealthStatus {
     latency: f64,
 }
 
-/// What a run gave, and what of it is asked for.
-pub(super) struct Given {
-    pub(super) output: Value,
-    pub(super) data: Value,
-}
-
 impl ToolActionResult {
-    /// What a job came to: what it gave, or why it gave nothing.
-    pub(super) fn new(job: &JobView, health: Status, outcome: Result<Given, &str>) -> Self {
-        let ended = job.attempts.last().and_then(|attempt| attempt.exit_code);
-        let health_status = HealthStatus {
-            status: health.as_str(),
-            latency: job.duration_us.unwrap_or(0) as f64 / 1_000.0,
+    /// What a job came to. `data` is what is asked for of what it gave; none where it gave nothing.
+    ///
+    /// # Errors
+    /// When the job's lines cannot be read.
+    pub(super) async fn of(
+        state: &AppState,
+        job: &JobView,
+        health: Status,
+        data: Option<Value>,
+    ) -> Result<Self, ApiError> {
+        let has_lines = job.attempts.iter().any(|attempt| !attempt.lines.is_empty());
+        let lines = match has_lines {
+            true => log::read(state, job.workspace, job.id, None).await?,
+            false => Vec::new(),
         };
-        match outcome {
-            Ok(Given { output, data }) => Self {
-                stdout: text(output),
-                stderr: String::new(),
-                exit_code: ended.unwrap_or(0),
-                data: Some(data),
-                health_status,
+        let stdout = console::stdout(state, job, &lines).await?;
+        let stderr = console::stderr(job, &lines);
+        // One that is waited for no longer has not ended well, as far as its caller is told.
+        let unended = i32::from(data.is_none());
+        Ok(Self {
+            stdout: stdout.unwrap_or_default(),
+            stderr: match (stderr, &data) {
+                (Some(told), _) => told,
+                (None, Some(_)) => String::new(),
+                (None, None) => why_nothing(job).1,
             },
-            Err(why) => Self {
-                stdout: String::new(),
-                stderr: why.to_owned(),
-                exit_code: ended.unwrap_or(1),
-                data: None,
-                health_status,
+            exit_code: console::exit_code(job).unwrap_or(unended),
+            data,
+            health_status: HealthStatus {
+                status: health.as_str(),
+                latency: job.duration_us.unwrap_or(0) as f64 / 1_000.0,
             },
-        }
-    }
-}
-
-/// An output as a process would print it: a text as it is, anything else as JSON.
-fn text(output: Value) -> String {
-    match output {
-        Value::String(text) => text,
-        Value::Null => String::new(),
-        other => other.to_string(),
+        })
     }
 }

@@ -1,9 +1,7 @@
 //! From input fields to request parameters, and from the answer to output fields.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value};
-use toolroom_domain::Violation;
+use toolroom_domain::{Violation, port::OutputMapping};
 
 use crate::executor::jsonpath::{self, Path};
 
@@ -15,6 +13,8 @@ pub(super) const PATH_CHARS: usize = 500;
 pub(super) enum Source {
     /// A name or a dotted path; a name may itself hold dots.
     Dotted(String),
+    /// The same where it holds brackets: what it says as a JSONPath counts where no name fits.
+    Indexed(String, Path),
     /// A JSONPath.
     JsonPath(Path),
 }
@@ -29,12 +29,22 @@ impl Source {
         if text.is_empty() || text.chars().count() > PATH_CHARS {
             return Err(format!("must have from 1 to {PATH_CHARS} characters"));
         }
-        Ok(Self::Dotted(text.to_owned()))
+        let indexed = text
+            .contains('[')
+            .then(|| Path::parse(&format!("$.{text}")));
+        Ok(match indexed {
+            Some(Ok(path)) => Self::Indexed(text.to_owned(), path),
+            _ => Self::Dotted(text.to_owned()),
+        })
     }
 
     pub(super) fn pick(&self, value: &Value) -> Result<Option<Value>, jsonpath::Error> {
         match self {
             Self::Dotted(path) => Ok(dotted(value, path).cloned()),
+            Self::Indexed(name, path) => match dotted(value, name) {
+                Some(found) => Ok(Some(found.clone())),
+                None => path.pick(value),
+            },
             Self::JsonPath(path) => path.pick(value),
         }
     }
@@ -72,16 +82,30 @@ pub(super) fn pointer(value: &Value, path: &str) -> Option<String> {
     })
 }
 
-/// Maps an output as an action's `outputMapping` says: each entry from a source (a name, a dotted
-/// path, or a JSONPath that begins with `$`) to a target. Written the other way round, target →
-/// source, it is understood too: where the value begins with `$` and the key does not, or where the
-/// output holds what the value names and not what the key does. Without entries the output stays as
-/// it is.
+/// Checks an `outputMapping`, as far as that can be done without an output.
+///
+/// # Errors
+/// What is wrong with its entries, by their keys.
+pub(in crate::executor) fn check_output_mapping(
+    mapping: &OutputMapping,
+) -> Result<(), Vec<Violation>> {
+    let mut found = Vec::new();
+    for (key, value) in mapping {
+        let is_turned = !key.starts_with('$') && value.starts_with('$');
+        found.extend(output_source(key, value, is_turned).err());
+    }
+    if found.is_empty() { Ok(()) } else { Err(found) }
+}
+
+/// Maps an output as an `outputMapping` says: each entry from a source (a name, a dotted path, or a
+/// JSONPath that begins with `$`) to a field. Written the other way round, field → source, it is
+/// understood too: where the value begins with `$` and the key does not, or where the output holds
+/// what the value names and not what the key does. Without entries the output stays as it is.
 ///
 /// # Errors
 /// What is wrong with an entry, by its key.
-pub fn map_output(
-    mapping: &BTreeMap<String, String>,
+pub(in crate::executor) fn map_output(
+    mapping: &OutputMapping,
     output: Value,
 ) -> Result<Value, Vec<Violation>> {
     if mapping.is_empty() {
@@ -89,19 +113,22 @@ pub fn map_output(
     }
     let (mut mapped, mut found) = (Map::new(), Vec::new());
     for (key, value) in mapping {
-        let turned = !key.starts_with('$')
-            && (value.starts_with('$')
-                || (dotted(&output, key).is_none() && dotted(&output, value).is_some()));
-        let (source, target) = if turned { (value, key) } else { (key, value) };
-        let picked = entry(source, target, key).and_then(|entry| {
+        let holds = |place: &str| {
+            let source = Source::parse(place);
+            source.is_ok_and(|source| matches!(source.pick(&output), Ok(Some(_))))
+        };
+        let is_turned =
+            !key.starts_with('$') && (value.starts_with('$') || (!holds(key) && holds(value)));
+        let picked = output_source(key, value, is_turned).and_then(|entry| {
             let picked = entry.source.pick(&output);
-            picked.map_err(|problem| Violation::new(key, problem.to_string()))
+            let picked = picked.map_err(|problem| Violation::new(key, problem.to_string()));
+            Ok((entry.target, picked?))
         });
         match picked {
-            Ok(Some(picked)) => {
-                mapped.insert(target.clone(), picked);
+            Ok((target, Some(picked))) => {
+                mapped.insert(target, picked);
             }
-            Ok(None) => {}
+            Ok((_, None)) => {}
             Err(violation) => found.push(violation),
         }
     }
@@ -109,6 +136,13 @@ pub fn map_output(
         Ok(Value::Object(mapped))
     } else {
         Err(found)
+    }
+}
+
+fn output_source(key: &str, value: &str, is_turned: bool) -> Result<Entry, Violation> {
+    match is_turned {
+        true => entry(value, key, key),
+        false => entry(key, value, key),
     }
 }
 
@@ -238,9 +272,15 @@ mod tests {
             Ok(json!({"all": ["a", "b"]}))
         );
         assert_eq!(mapped(&[("$.tags[0]", "first")]), Ok(json!({"first": "a"})));
+        assert_eq!(mapped(&[("first", "tags[0]")]), Ok(json!({"first": "a"})));
+        assert_eq!(mapped(&[("tags[1]", "second")]), Ok(json!({"second": "b"})));
+        assert_eq!(mapped(&[("all", "$")]), Ok(json!({"all": output})));
         assert_eq!(mapped(&[("nothing", "nowhere")]), Ok(json!({})));
-        let refused = mapped(&[("$[", "a"), ("b", "$[")]).unwrap_err();
+        let wrong = [("$[", "a"), ("b", "$[")];
+        let refused = mapped(&wrong).unwrap_err();
         assert_eq!(refused.len(), 2, "{refused:?}");
+        let wrong = wrong.map(|(k, v)| (k.to_owned(), v.to_owned()));
+        assert_eq!(check_output_mapping(&wrong.into()), Err(refused));
     }
 
     #[test]

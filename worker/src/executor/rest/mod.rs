@@ -18,7 +18,7 @@ use toolroom_domain::{
     tool::{Definition, Mapping, RestConfig},
 };
 
-pub use self::mapping::map_output;
+pub(super) use self::mapping::{check_output_mapping, map_output};
 pub(crate) use self::template::{Context, Place, Templates, context_at};
 use self::{
     auth::Credential,
