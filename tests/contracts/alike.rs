@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{App, native};
+use crate::support::{Answering, App, native};
 
 const JOB: &str = "{ jobs(first: 1) { nodes { id toolVersion isTest stdout stderr exitCode } } }";
 
@@ -165,4 +165,83 @@ async fn a_job_ends_as_a_process_would_in_every_contract() {
         (&Value::Null, &json!(1))
     );
     assert_eq!(job["stderr"], answer["error"]["message"]);
+}
+
+#[tokio::test]
+async fn the_actions_of_a_connectors_tool_are_learned_and_run_by_rest() {
+    let app = App::start_with(&[("TOOLROOM_EGRESS_ALLOW", "127.0.0.1")]).await;
+    let service = Answering::with(json!({"ok": true})).await;
+    let connector =
+        |kind: &str, credentials: Value| json!({"type": kind, "credentials": credentials});
+    for (name, connector) in [
+        ("web", connector("HTTP", json!({"baseUrl": service.url}))),
+        (
+            "team",
+            connector("SLACK", json!({"botToken": "xoxb-of-nobody"})),
+        ),
+    ] {
+        app.register(json!({"name": name, "description": "d", "connector": connector}))
+            .await;
+    }
+    app.register(native("say", "echo")).await;
+    let ids = |tool: &Value| -> Vec<String> {
+        let actions = tool["actions"].as_array().into_iter().flatten();
+        actions
+            .map(|action| action["id"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let graphql = app
+        .data(
+            "{ tools { nodes { name actions { id inputSchema } } } }",
+            json!({}),
+        )
+        .await;
+    let graphql = graphql["tools"]["nodes"].as_array().unwrap().clone();
+    for name in ["web", "team"] {
+        let known = graphql.iter().find(|tool| tool["name"] == name).unwrap();
+        for path in [format!("/api/v1/tools/{name}"), format!("/tools/{name}")] {
+            let shown = app.get(&path).await.body;
+            assert_eq!(ids(&shown), ids(known), "{path}: {shown}");
+            assert_eq!(
+                shown["actions"][0]["input_schema"],
+                known["actions"][0]["inputSchema"]
+            );
+        }
+    }
+    assert!(ids(&app.get("/tools/team").await.body).contains(&"slack.send-message".to_owned()));
+    // Where a tool does one thing, its schema is that thing's.
+    let listed = app.get("/api/v1/tools").await.body["tools"].clone();
+    let listed = |name: &str| {
+        listed
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|t| t["id"] == name)
+            .unwrap()
+            .clone()
+    };
+    assert!(listed("web")["input_schema"]["properties"]["path"].is_object());
+    assert_eq!(
+        ids(&listed("team")),
+        ids(&app.get("/tools/team").await.body)
+    );
+    assert_eq!(listed("say").get("actions"), None);
+    let parameters = app.get("/tools/web").await.body["parameters"].clone();
+    assert!(
+        parameters
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|p| p["name"] == "path"),
+        "{parameters}"
+    );
+
+    let call = |action: &str| json!({"tool_call": {"name": "web", "action": action, "parameters": {"path": "a"}}});
+    let used = app.post("/tool_usage", call("http.request")).await.body;
+    assert_eq!(used["result"]["body"], json!({"ok": true}), "{used}");
+    let wrong = app.post("/tool_usage", call("http.reqest")).await;
+    assert_eq!(
+        (wrong.status, &wrong.body["details"][0]["path"]),
+        (400, &json!("tool_call.action"))
+    );
 }

@@ -1,5 +1,6 @@
 //! The REST contracts: thin edges over the same commands and queries as GraphQL's.
 
+mod actions;
 mod api_keys;
 mod dynamic_toolset;
 pub(crate) mod failure;

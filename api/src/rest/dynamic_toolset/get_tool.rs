@@ -17,5 +17,5 @@ pub(super) async fn handle(
     Path(tool): Path<String>,
 ) -> Result<Json<Tool>, Failure> {
     let row = present(&edge, &ctx, &tool).await?;
-    Ok(Json(row.into()))
+    Ok(Json(Tool::new(&edge.state, row)))
 }

@@ -33,7 +33,8 @@ pub(super) async fn handle(
     let (rows, total) = paging::gather(part, |row: &ToolRow| row.number, read)
         .await
         .map_err(|error| Failure::of(error, &ctx))?;
-    let tools: Vec<_> = rows.into_iter().map(Listed::from).collect();
+    let listed = |row| Listed::new(&edge.state, row);
+    let tools: Vec<_> = rows.into_iter().map(listed).collect();
     let headers = paging::headers(uri.path(), part, total);
     Ok((headers, axum::Json(json!({"tools": tools}))).into_response())
 }

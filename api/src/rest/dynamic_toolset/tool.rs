@@ -5,7 +5,15 @@ use serde_json::{Map, Value};
 use toolroom_domain::tool::PolicyOverrides;
 use toolroom_projections::catalog::ToolRow;
 
-use crate::{http::fields::Fields, service::name::Named, service::tools};
+use crate::{
+    http::fields::Fields,
+    rest::actions::{self, Action},
+    service::{
+        name::Named,
+        tools::{self, actions::schemas},
+    },
+    state::AppState,
+};
 
 /// A tool in a list.
 #[derive(Debug, Serialize)]
@@ -15,16 +23,20 @@ pub(super) struct Listed {
     description: String,
     input_schema: Value,
     output_schema: Option<Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    actions: Vec<Action>,
 }
 
-impl From<ToolRow> for Listed {
-    fn from(row: ToolRow) -> Self {
+impl Listed {
+    pub(super) fn new(state: &AppState, row: ToolRow) -> Self {
+        let (input, output) = schemas(state, &row.definition);
         Self {
+            input_schema: input.clone(),
+            output_schema: output.cloned(),
+            actions: actions::of(state, &row.definition),
             name: row.title.unwrap_or_else(|| row.name.clone()),
             id: row.name,
             description: row.description,
-            input_schema: row.definition.input_schema,
-            output_schema: row.definition.output_schema,
         }
     }
 }
@@ -45,10 +57,12 @@ pub(super) struct Tool {
     updated_at: String,
     /// The definition, which can be sent back. Secrets stay references.
     config: Value,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    actions: Vec<Action>,
 }
 
-impl From<ToolRow> for Tool {
-    fn from(row: ToolRow) -> Self {
+impl Tool {
+    pub(super) fn new(state: &AppState, row: ToolRow) -> Self {
         let name = row.title.unwrap_or_else(|| row.name.clone());
         let mut config = tools::config(&row.definition);
         config["name"] = name.clone().into();
@@ -65,6 +79,7 @@ impl From<ToolRow> for Tool {
             created_at: row.created_at.to_string(),
             updated_at: row.updated_at.to_string(),
             config,
+            actions: actions::of(state, &row.definition),
         }
     }
 }

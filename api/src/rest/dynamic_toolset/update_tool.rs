@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// What [`Tool`] tells of a tool that nobody can change.
-const DERIVED: [&str; 4] = ["type", "version", "created_at", "updated_at"];
+const DERIVED: [&str; 5] = ["type", "version", "created_at", "updated_at", "actions"];
 
 pub(super) async fn handle(
     State(edge): State<Edge>,
@@ -30,7 +30,7 @@ pub(super) async fn handle(
     let row = tools::update(&edge.state, &ctx, &row.id.to_string(), change, None)
         .await
         .map_err(|error| Failure::renamed(error, &ctx, renamed))?;
-    Ok(Json(row.into()))
+    Ok(Json(Tool::new(&edge.state, row)))
 }
 
 /// The definition that a body is, or holds as `config` as [`Tool`] shows it; then the names beside

@@ -5,7 +5,12 @@ use serde_json::Value;
 use toolroom_domain::tool::ToolConfig;
 use toolroom_projections::catalog::ToolRow;
 
-use crate::{http::fields::Fields, state::AppState};
+use crate::{
+    http::fields::Fields,
+    rest::actions::{self, Action},
+    service::tools::actions::schemas,
+    state::AppState,
+};
 
 /// Parameters of one tool at the most, for their ids: a definition of 256 KiB holds fewer.
 const PARAMETER_IDS: i64 = 100_000;
@@ -21,6 +26,8 @@ pub(super) struct Tool {
     function_path: Option<String>,
     endpoint_url: Option<String>,
     parameters: Vec<Parameter>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    actions: Vec<Action>,
 }
 
 /// A parameter, derived from the schema. Its id is the tool's number times 100,000 plus its place,
@@ -44,20 +51,26 @@ impl Tool {
                 (None, Some(execute_url(state, &row.name)))
             }
         };
+        let (schema, _) = schemas(state, &row.definition);
         Self {
             id: row.number,
-            parameters: parameters(row.number, &row.definition.input_schema),
+            parameters: parameters(row.number, schema),
+            parameters_schema: schema.clone(),
+            actions: actions::of(state, &row.definition),
             name: row.name,
             description: row.description,
             is_native: function_path.is_some(),
             function_path,
             endpoint_url,
-            parameters_schema: row.definition.input_schema,
         }
     }
 
     pub(super) fn id(&self) -> i32 {
         self.id
+    }
+
+    pub(super) fn parameters_schema(&self) -> &Value {
+        &self.parameters_schema
     }
 
     pub(super) fn endpoint_url(&self) -> Option<&str> {

@@ -23,7 +23,12 @@ pub(super) async fn handle(
 ) -> Result<Json<Tool>, Failure> {
     let object = body::read_object(request, &edge.shell.options).await?;
     let current = Tool::new(&edge.state, present(&edge, &ctx, &tool).await?);
-    let change = read(Fields::new(object), current.id(), current.endpoint_url())?;
+    let change = read(
+        Fields::new(object),
+        current.id(),
+        current.endpoint_url(),
+        current.parameters_schema(),
+    )?;
     let row = tools::update(&edge.state, &ctx, &tool, change, None)
         .await
         .map_err(|error| Failure::renamed(error, &ctx, renamed))?;
@@ -36,6 +41,7 @@ fn read(
     mut fields: Fields,
     number: i32,
     endpoint_url: Option<&str>,
+    parameters_schema: &Value,
 ) -> Result<ToolChange, Problem> {
     let sent = Sent::take(&mut fields);
     match fields.any("id") {
@@ -44,6 +50,7 @@ fn read(
         Some(_) => fields.refuse("id", "is not this tool's, and cannot be changed"),
     }
     fields.any("parameters");
+    fields.any("actions");
     let violations = fields.finish();
     if !violations.is_empty() {
         return Err(Problem::invalid(violations));
@@ -52,7 +59,9 @@ fn read(
         is_native: sent.is_native,
         function_path: sent.function_path,
         endpoint_url: sent.endpoint_url.filter(|url| Some(&**url) != endpoint_url),
-        input_schema: sent.parameters_schema,
+        input_schema: sent
+            .parameters_schema
+            .filter(|schema| schema != parameters_schema),
         ..BehaviourPatch::default()
     };
     Ok(ToolChange {
@@ -76,7 +85,8 @@ mod tests {
         let Value::Object(object) = value else {
             panic!("not an object")
         };
-        read(Fields::new(object), 7, Some("https://example.org")).map_err(|problem| {
+        let (url, schema) = ("https://example.org", json!({"type": "object"}));
+        read(Fields::new(object), 7, Some(url), &schema).map_err(|problem| {
             let violations = problem.violations.into_iter();
             violations.map(|violation| violation.path).collect()
         })
@@ -93,12 +103,15 @@ mod tests {
     fn a_tool_that_is_sent_back_whole_is_taken() {
         let whole = json!({
             "id": 7, "name": "a", "description": "d", "parameters_schema": {"type": "object"},
+            "actions": [{"id": "a.b"}],
             "is_native": false, "function_path": null, "endpoint_url": "https://example.org",
             "parameters": [],
         });
         let patch = change(whole).unwrap().patch.unwrap();
-        assert_eq!(patch.endpoint_url, None);
-        assert_eq!(patch.input_schema, Some(json!({"type": "object"})));
+        assert_eq!((patch.endpoint_url, patch.input_schema), (None, None));
+        let other = json!({"parameters_schema": {"type": "object", "required": ["a"]}});
+        let patch = change(other.clone()).unwrap().patch.unwrap();
+        assert_eq!(patch.input_schema, Some(other["parameters_schema"].clone()));
     }
 
     #[test]
