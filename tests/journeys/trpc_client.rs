@@ -1,5 +1,5 @@
 //! `@trpc/client` of both versions in use calls every procedure, as the document of the tool actions
-//! calls them. It runs where Node.js and npm are installed.
+//! calls them. It runs where Node.js and npm are installed, and always where the environment says `CI`.
 
 use std::{path::Path, process::Stdio};
 
@@ -54,6 +54,10 @@ async fn installed(version: &str) -> std::path::PathBuf {
 #[tokio::test]
 async fn every_procedure_answers_the_client_that_its_users_have() {
     if !(has("node").await && has("npm").await) {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "node or npm is not installed: install both, or unset CI to leave this out"
+        );
         eprintln!("left out: node or npm is not installed");
         return;
     }
