@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::Timestamp;
 use minijinja::value::Serde;
 use serde_json::{Map, Value};
 
 use super::format::TextMap;
 use crate::executor::{
     error::CallError,
-    rest::{Context, Place, Templates},
+    rest::{Context, Place, Templates, time_names},
 };
 
 /// What templates and expressions see: `input`, `credentials`, `steps` and so on.
@@ -24,10 +24,9 @@ impl Names {
 
     /// `DATE`, `TIME` and `NOW`, in UTC.
     pub(super) fn moment(&mut self, now: Timestamp) {
-        let utc = now.to_zoned(TimeZone::UTC);
-        self.set("DATE", &Value::from(utc.strftime("%Y-%m-%d").to_string()));
-        self.set("TIME", &Value::from(utc.strftime("%H:%M:%S").to_string()));
-        self.set("NOW", &Value::from(now.to_string()));
+        for (name, value) in time_names(now) {
+            self.set(name, &Value::from(value));
+        }
     }
 
     fn context(&self) -> Context {
@@ -173,4 +172,20 @@ impl<'a> Filler<'a> {
 /// What a template of the file cannot do with what this call was given.
 pub(super) fn faulty(place: &str, problem: &str) -> CallError {
     CallError::invalid(format!("the connector's `{place}` {problem}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_is_told_in_whole_seconds_as_in_every_template() {
+        let mut names = Names::default();
+        names.moment("2026-07-01T12:00:00.123456Z".parse().unwrap());
+        let templates = Templates::new();
+        let filler = Filler::new(&templates, &names);
+        let told = filler.text("here", "{{ DATE }} {{ TIME }} {{ NOW }}");
+        let expected = "2026-07-01 12:00:00 2026-07-01T12:00:00Z";
+        assert_eq!(told.as_deref(), Ok(expected));
+    }
 }

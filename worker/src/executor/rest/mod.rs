@@ -19,7 +19,7 @@ use toolroom_domain::{
 };
 
 pub(super) use self::mapping::{check_output_mapping, map_output};
-pub(crate) use self::template::{Context, Place, Templates, context_at};
+pub(crate) use self::template::{Context, Place, Templates, context_at, time_names};
 use self::{
     auth::Credential,
     mapping::{Entry, apply, input_entry, output_entry},

@@ -16,7 +16,7 @@ use minijinja::{
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use toolroom_domain::limits;
 
-pub(crate) use self::context::{Context, context, context_at};
+pub(crate) use self::context::{Context, context, context_at, time_names};
 use self::room::Room;
 
 /// Instructions of one template: a hundred times what an honest one takes.

@@ -74,13 +74,17 @@ pub(crate) fn context(input: &serde_json::Value) -> Context {
 
 /// What templates see beside the input: the time, in UTC. The input has no say in it.
 pub(crate) fn context_at(input: &serde_json::Value, now: Timestamp) -> Context {
+    let mut names = names(input);
+    names.extend(time_names(now).map(|(name, value)| (name.to_owned(), Value::from(value))));
+    Context::of(Value::from(names))
+}
+
+/// What templates see of the time, in UTC and whole seconds, wherever they stand.
+pub(crate) fn time_names(now: Timestamp) -> [(&'static str, String); 3] {
     let now = now.to_zoned(TimeZone::UTC);
-    let time = [
+    [
         ("DATE", now.strftime("%Y-%m-%d").to_string()),
         ("TIME", now.strftime("%H:%M:%S").to_string()),
         ("NOW", now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
-    ];
-    let mut names = names(input);
-    names.extend(time.map(|(name, value)| (name.to_owned(), Value::from(value))));
-    Context::of(Value::from(names))
+    ]
 }
