@@ -214,6 +214,9 @@ impl<'a> Linter<'a> {
             let problem = "puts the key into the body; this request has no `json` or `form`";
             self.refuse(&at("idempotency"), problem);
         }
+        if let Some(Idempotency::Header(name)) = idempotency {
+            self.template(&at("idempotency.header"), name, scope);
+        }
         let after = Scope {
             after: true,
             ..scope.clone()

@@ -1,9 +1,6 @@
 //! From a request of the file to the request that goes out.
 
-use reqwest::{
-    Method,
-    header::{HeaderName, HeaderValue},
-};
+use reqwest::{Method, header::HeaderValue};
 use url::Url;
 
 use super::{
@@ -84,7 +81,7 @@ pub(super) async fn build(
             .ok_or_else(|| faulty(&at("body.content_type"), "is not a content type"))?;
         outgoing = outgoing.with_body(content_type, body.bytes);
     }
-    outgoing = repeated(outgoing, idempotency);
+    outgoing = repeated(&at("idempotency"), outgoing, idempotency, filler)?;
     if request.auth {
         auth::apply(connector, filler, &mut outgoing, around).await?;
     }
@@ -95,8 +92,13 @@ pub(super) async fn build(
     Ok(outgoing)
 }
 
-fn repeated(mut outgoing: Outgoing, idempotency: Option<&Idempotency>) -> Outgoing {
-    match idempotency {
+fn repeated(
+    place: &str,
+    mut outgoing: Outgoing,
+    idempotency: Option<&Idempotency>,
+    filler: &Filler<'_>,
+) -> Result<Outgoing, CallError> {
+    Ok(match idempotency {
         None => outgoing,
         Some(Idempotency::None) => {
             outgoing.repeatable = false;
@@ -105,12 +107,14 @@ fn repeated(mut outgoing: Outgoing, idempotency: Option<&Idempotency>) -> Outgoi
         Some(Idempotency::Natural) => outgoing.safe_to_repeat(),
         Some(Idempotency::Body(_)) if outgoing.body.is_none() => outgoing,
         Some(Idempotency::Body(_)) => outgoing.safe_to_repeat(),
-        Some(Idempotency::Header(name)) => match HeaderName::from_bytes(name.as_bytes()) {
-            Ok(name) => outgoing.with_idempotency_header(name),
-            // The schema lets none but names of headers through.
-            Err(_) => outgoing,
+        Some(Idempotency::Header(name)) => match filler.text(place, name)?.trim() {
+            "" => outgoing,
+            name => {
+                let unfit = || faulty(place, "must name a header that a tool may set");
+                outgoing.with_idempotency_header(header_name(name).ok_or_else(unfit)?)
+            }
         },
-    }
+    })
 }
 
 fn method(place: &str, text: &str) -> Result<Method, CallError> {

@@ -238,6 +238,7 @@ async fn steps_see_what_came_before_and_each_has_its_own_key() {
         {
             "id": "reserve", "method": "POST", "path": "reserve",
             "body": {"form": {"length": "{{ input.content | bytes }}"}},
+            "output": {"file": "{{ body.id }}"},
         },
         {
             "id": "upload", "method": "POST", "auth": false,
@@ -247,8 +248,8 @@ async fn steps_see_what_came_before_and_each_has_its_own_key() {
         {"id": "skipped", "when": "input.notify is defined", "path": "never"},
         {
             "id": "complete", "method": "POST", "path": "complete",
-            "body": {"json": {"id": "{{ steps.reserve.body.id }}", "said": "{{ steps.upload.body }}"}},
-            "output": {"file": "{{ steps.reserve.body.id }}", "ok": "{{ body.ok }}"},
+            "body": {"json": {"id": "{{ steps.reserve.output.file }}", "said": "{{ steps.upload.body }}"}},
+            "output": {"file": "{{ steps.reserve.output.file }}", "ok": "{{ body.ok }}"},
         },
     ]}]}));
     let file = file(json!({
@@ -378,6 +379,12 @@ async fn an_idempotency_key_goes_where_the_service_takes_it() {
             json!({"header": "x-request-id"}),
             true,
             "x-request-id: job_",
+        ),
+        (json!({"header": "{{ 'x-key' }}"}), true, "x-key: job_"),
+        (
+            json!({"header": "{{ credentials.token | default('') }}"}),
+            false,
+            "",
         ),
         (json!({"body": "meta.nonce"}), true, "\"nonce\":\"job_"),
         (json!("natural"), true, ""),

@@ -2,6 +2,7 @@
 
 mod discord;
 mod google;
+mod http;
 mod notion;
 mod receiver;
 mod slack;

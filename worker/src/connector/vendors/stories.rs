@@ -3,6 +3,7 @@
 mod discord;
 mod email;
 mod google_sheets;
+mod http;
 mod notion;
 mod slack;
 mod sms;
