@@ -6,6 +6,7 @@ mod dynamic_toolset;
 mod edge;
 mod graphql_over_http;
 mod probes;
+mod specs;
 mod tool_manager;
 mod trpc;
 mod workspaces;
