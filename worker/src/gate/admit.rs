@@ -9,9 +9,9 @@ use super::{
     Ask, Denied, Gate, Pass, SHARED_WITHIN,
     circuit::{Entry, State},
     in_words,
-    pace::Departure,
+    pace::{Departure, Rate},
     refusals,
-    shared::Known,
+    shared::{Error, Known},
     tool::Tool,
 };
 
@@ -134,28 +134,30 @@ impl Gate {
         if wait > patience {
             return Err(too_fast(ask, wait));
         }
-        let reserve = |known: &mut Known, now| (known.pace.reserve(rate, patience, now), None);
-        let departure = self.change(tool, RESERVED_WITHIN, reserve).await;
+        // A task of its own: who waits may go away when the database has the moment already.
+        let reserved = tokio::spawn(Unused::reserve(
+            self.clone(),
+            Arc::clone(tool),
+            rate,
+            patience,
+        ));
+        let reserved = reserved.await;
         drop(turn);
-        let departure = match departure {
-            Ok(Ok(departure)) => departure,
-            Ok(Err(wait)) => return Err(too_fast(ask, wait)),
+        let unused = match reserved {
+            Ok(Ok(Ok(unused))) => unused,
+            Ok(Ok(Err(wait))) => return Err(too_fast(ask, wait)),
             // Unpaced rather than not at all: the other side has limits of its own.
-            Err(_) => return Ok(()),
+            Ok(Err(_)) | Err(_) => return Ok(()),
         };
-        if departure.wait >= WORTH_TELLING {
+        let wait = unused.wait();
+        if wait >= WORTH_TELLING {
             (ask.tell)(format!(
                 "waits {} for the rate limit of {}",
-                in_words(departure.wait),
+                in_words(wait),
                 ask.tool_type.to_lowercase()
             ));
         }
-        let unused = Unused {
-            gate: self,
-            tool,
-            departure: Some(departure),
-        };
-        tokio::time::sleep(departure.wait).await;
+        tokio::time::sleep(wait).await;
         unused.used();
         Ok(())
     }
@@ -232,24 +234,44 @@ fn too_fast(ask: &Ask<'_>, wait: Duration) -> Denied {
 }
 
 /// A moment to leave at that is given back when whoever waits for it goes away.
-struct Unused<'a> {
-    gate: &'a Gate,
-    tool: &'a Arc<Tool>,
+struct Unused {
+    gate: Gate,
+    tool: Arc<Tool>,
     departure: Option<Departure>,
 }
 
-impl Unused<'_> {
+impl Unused {
+    /// The next moment, or for how long there is none.
+    async fn reserve(
+        gate: Gate,
+        tool: Arc<Tool>,
+        rate: Option<Rate>,
+        patience: Duration,
+    ) -> Result<Result<Self, Duration>, Error> {
+        let reserve = |known: &mut Known, now| (known.pace.reserve(rate, patience, now), None);
+        let reserved = gate.change(&tool, RESERVED_WITHIN, reserve).await?;
+        Ok(reserved.map(|departure| Self {
+            gate,
+            tool,
+            departure: Some(departure),
+        }))
+    }
+
+    fn wait(&self) -> Duration {
+        self.departure.map_or(Duration::ZERO, |it| it.wait)
+    }
+
     fn used(mut self) {
         self.departure = None;
     }
 }
 
-impl Drop for Unused<'_> {
+impl Drop for Unused {
     fn drop(&mut self) {
         let Some(departure) = self.departure.take() else {
             return;
         };
-        let (gate, tool) = (self.gate.clone(), Arc::clone(self.tool));
+        let (gate, tool) = (self.gate.clone(), Arc::clone(&self.tool));
         tokio::spawn(async move {
             let give_back = |known: &mut Known, _| {
                 known.pace.give_back(departure);
