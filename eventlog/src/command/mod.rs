@@ -3,8 +3,11 @@
 //! A command is refused by its aggregate, or becomes events that are durable when [`CommandBus::execute`]
 //! returns. Sent again under the same id it returns the first outcome and appends nothing.
 
+mod context;
 pub mod memory;
 mod once;
+mod outcome;
+mod target;
 
 use std::sync::Arc;
 
@@ -16,10 +19,10 @@ use cqrs_es::{
     persist::{EventStoreAggregateContext, PersistedEventStore},
 };
 use sqlx::PgPool;
-use toolroom_domain::{Actor, EventClaims, Owned, WorkspaceId};
+use toolroom_domain::{EventClaims, Owned, WorkspaceId};
 
 use crate::{
-    append::{AppendError, Appender, SideRow},
+    append::{AppendError, Appender},
     database::Database,
     event::Metadata,
     history, ids,
@@ -30,169 +33,13 @@ use crate::{
     vault::{self, Vault},
 };
 
+pub use context::{CommandContext, NamedCommand};
 pub use once::Receipt;
+pub use outcome::{CommandError, Executed, Loaded};
+pub use target::Target;
 
 /// Tries of a command whose aggregate others change at the same time.
 const CONFLICT_TRIES: usize = 8;
-
-/// Who sends a command, and under which name.
-#[derive(Clone, Debug)]
-pub struct CommandContext {
-    /// In which workspace.
-    pub workspace: WorkspaceId,
-    /// Who.
-    pub actor: Actor,
-    /// The sender's idempotency key and what it asked for, when it sent one.
-    pub named: Option<NamedCommand>,
-    /// What all that one request causes has in common.
-    pub correlation_id: String,
-    /// The event or command that led to this one.
-    pub causation_id: Option<String>,
-    /// From which address.
-    pub ip: Option<String>,
-    /// With which program.
-    pub user_agent: Option<String>,
-    /// What is written beside the command's events, in their transaction; nothing, for a repeated
-    /// command.
-    pub side: Vec<SideRow>,
-}
-
-/// A command that its sender may repeat.
-#[derive(Clone, Debug)]
-pub struct NamedCommand {
-    /// The idempotency key: up to [`toolroom_domain::limits::COMMAND_ID_CHARS`] characters.
-    pub id: String,
-    /// What was asked for, in any form that is the same for the same request. Only its HMAC is
-    /// kept.
-    pub request: Vec<u8>,
-}
-
-impl CommandContext {
-    /// The same sender and request, for a further command of which it knows nothing and which it
-    /// therefore cannot repeat.
-    #[must_use]
-    pub fn unnamed(&self) -> Self {
-        Self {
-            named: None,
-            causation_id: self
-                .named
-                .as_ref()
-                .map(|named| named.id.clone())
-                .or_else(|| self.causation_id.clone()),
-            side: Vec::new(),
-            ..self.clone()
-        }
-    }
-
-    /// A command of a part of Toolroom itself.
-    pub fn system(workspace: WorkspaceId, part: &str, correlation_id: String) -> Self {
-        Self {
-            workspace,
-            actor: Actor::system(part),
-            named: None,
-            correlation_id,
-            causation_id: None,
-            ip: None,
-            user_agent: None,
-            side: Vec::new(),
-        }
-    }
-}
-
-/// An aggregate as it was loaded.
-#[derive(Clone, Debug)]
-pub struct Loaded<A> {
-    /// Its state.
-    pub aggregate: A,
-    /// How many events it has.
-    pub sequence: usize,
-}
-
-/// What became of a command.
-#[derive(Clone, Debug)]
-pub struct Executed<A> {
-    /// The aggregate's id: of a repeated command, the one it had the first time.
-    pub aggregate_id: String,
-    /// The aggregate after the command; of a repeated command, as it is now.
-    pub after: Loaded<A>,
-    /// Where the command's last event is, to be waited for; none when it changed nothing.
-    pub global_seq: Option<i64>,
-    /// Whether this is the outcome of an earlier sending.
-    pub repeated: bool,
-}
-
-/// Why a command had no effect.
-#[derive(Debug, thiserror::Error)]
-pub enum CommandError<E: std::error::Error> {
-    /// The aggregate refuses it.
-    #[error("{0}")]
-    Refused(E),
-    /// The workspace has no such aggregate.
-    #[error("there is none of this id")]
-    NotFound,
-    /// Another aggregate holds a name that it would take.
-    #[error("the name `{key}` is taken; choose another or rename the holder")]
-    NameTaken {
-        /// What kind of name.
-        scope: &'static str,
-        /// The name.
-        key: String,
-    },
-    /// The workspace was erased: nothing is done in it any more.
-    #[error("the workspace was erased; nothing can be kept or run in it any more")]
-    Erased,
-    /// The id was used for another request.
-    #[error("this command id was used for another request; send a new id for a new request")]
-    IdempotencyConflict,
-    /// Too many others change the same aggregate.
-    #[error("too many commands change the same object at once; try again in a moment")]
-    Contended,
-    /// The database is away; repeated under the same id the command has one outcome.
-    #[error("the database is not available; try again in a moment")]
-    Unavailable,
-    /// A fault of ours.
-    #[error("the command could not be carried out")]
-    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
-/// On which aggregate a command acts.
-#[derive(Clone, Debug)]
-pub enum Target<A> {
-    /// One that may exist: loaded first.
-    Existing(String),
-    /// One with an id that was just drawn: there is nothing to load.
-    New(String),
-    /// One that the sender holds in its newest state, or believes so.
-    Held(String, Loaded<A>),
-}
-
-impl<A: Commanded> Target<A> {
-    /// The aggregate as a command will leave it, as far as can be told without loading it; nothing
-    /// is appended.
-    ///
-    /// # Errors
-    /// When the aggregate refuses the command.
-    pub async fn after(&self, command: A::Command) -> Result<Loaded<A>, A::Error> {
-        let (mut aggregate, before) = match self {
-            Self::Held(_, held) => (held.aggregate.clone(), held.sequence),
-            Self::New(_) | Self::Existing(_) => (A::default(), 0),
-        };
-        let sink = EventSink::default();
-        aggregate.handle(command, &(), &sink).await?;
-        Ok(Loaded {
-            aggregate,
-            sequence: before + sink.collect().await.len(),
-        })
-    }
-}
-
-impl<A> Target<A> {
-    fn id(&self) -> &str {
-        match self {
-            Self::Existing(id) | Self::New(id) | Self::Held(id, _) => id,
-        }
-    }
-}
 
 /// Carries commands out. Cheap to clone.
 #[derive(Clone)]
