@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Accepted, Call, JobView, accept_submission, hand_in, settled};
 use crate::{
     error::ApiError,
-    service::settle::after_run,
+    service::settle::{JOBS, after_command},
     state::{AppState, RequestContext},
 };
 use toolroom_domain::job::Job;
@@ -61,9 +61,9 @@ pub async fn submit_all(
         .buffered(BULK_JOBS)
         .try_collect()
         .await?;
-    if let Some(written) = jobs.iter().filter_map(JobView::written).max() {
-        after_run(state, ctx, written).await?;
-    }
+    // So that they come no faster than the list of jobs can follow.
+    let written = jobs.iter().filter_map(JobView::written);
+    after_command(state, ctx, written.max(), JOBS).await?;
     Ok(jobs)
 }
 

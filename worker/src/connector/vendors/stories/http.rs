@@ -148,6 +148,23 @@ async fn each_form_of_a_body_arrives_as_its_type() {
 }
 
 #[tokio::test]
+async fn a_request_has_one_body() {
+    let bodies = [
+        ("json", json!({ "a": 1 })),
+        ("form", json!({ "a": 1 })),
+        ("text", json!("a")),
+        ("base64", json!("YQ==")),
+    ];
+    let world = bearer().await;
+    for (index, (one, a)) in bodies.iter().enumerate() {
+        for (other, b) in &bodies[index + 1..] {
+            let input = json!({ "method": "POST", "path": "a", *one: a, *other: b });
+            refuses(world.run(REQUEST, input).await, Validation, "schema");
+        }
+    }
+}
+
+#[tokio::test]
 async fn each_form_of_an_answer_is_given_back() {
     let world = bearer().await;
     for (path, status, body) in [
