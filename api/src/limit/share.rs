@@ -93,15 +93,17 @@ impl Hand {
         Some(Drawn::Refused { more_in })
     }
 
-    fn take_in(&mut self, grant: Grant, now: Timestamp) {
-        let after = |time| now.checked_add(time).unwrap_or(Timestamp::MAX);
+    /// Takes in what was given. It counts from the moment at which it was asked for: an answer that is
+    /// late must not speak for the hour that has begun meanwhile.
+    fn take_in(&mut self, grant: Grant, asked: Timestamp) {
+        let after = |time| asked.checked_add(time).unwrap_or(Timestamp::MAX);
         self.left = grant.left;
         if grant.granted == 0 {
             let believed = grant.more_in.min(BELIEVED_FOR);
             self.refused = Some((after(believed), after(grant.more_in)));
             return;
         }
-        if self.good_until <= now {
+        if self.good_until <= asked {
             self.held = 0;
         }
         self.held += grant.granted;
@@ -156,8 +158,14 @@ impl Share {
                 return Ok(drawn);
             }
             let want = source.chunk() + self.waiting.load(Ordering::Relaxed);
+            let asked = self.clock.now();
             let grant = source.take(want).await?;
-            self.hand().take_in(grant, self.clock.now());
+            self.hand().take_in(grant, asked);
+            // However long the answer took.
+            if grant.granted == 0 {
+                let more_in = grant.more_in;
+                return Ok(Drawn::Refused { more_in });
+            }
         }
     }
 
@@ -177,8 +185,9 @@ impl Share {
     async fn take_ahead<S: Source>(self: Arc<Self>, source: S, want: u32) {
         let taken = async {
             let _turn = self.turn.lock().await;
+            let asked = self.clock.now();
             let grant = source.take(want).await?;
-            self.hand().take_in(grant, self.clock.now());
+            self.hand().take_in(grant, asked);
             Ok::<_, sqlx::Error>(())
         };
         // Whoever needs it will ask again, and is told.

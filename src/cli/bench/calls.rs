@@ -100,8 +100,12 @@ async fn measure(
     let echo = Echo::start(SLOW).await?;
     let mut client = Client::connect(&target).await?;
     register(&mut client, "inside").await?;
-    for (name, path) in [("outside", "/echo"), ("slow", "/slow")] {
-        register_external(&mut client, name, &echo.url(path)).await?;
+    for (name, path, key_header) in [
+        ("outside", "/echo", None),
+        ("keyed", "/echo", Some("Idempotency-Key")),
+        ("slow", "/slow", None),
+    ] {
+        register_external(&mut client, name, &echo.url(path), key_header).await?;
     }
     overhead(&target, &echo, report, arguments).await?;
     if arguments.slow > 0 {
@@ -134,6 +138,11 @@ async fn overhead(
         ),
         ("a tool that calls nothing", target, execute("inside")),
         ("the endpoint as a tool", target, execute("outside")),
+        (
+            "the same, where it takes an idempotency key",
+            target,
+            execute("keyed"),
+        ),
     ] {
         output::status(format_args!("calls: {name}"));
         let seen = drive(target, &body, arguments).await?;
@@ -149,10 +158,12 @@ async fn overhead(
         ]);
         in_tool.push(told.unwrap_or(seen.whole.p50_ms));
     }
-    if let [bare, _, called] = in_tool[..] {
+    if let [bare, _, called, keyed] = in_tool[..] {
         report.note(format_args!(
-            "The executor adds {} ms to the endpoint's own p50.",
-            exact(called - bare)
+            "The executor adds {} ms to the endpoint's own p50; {} ms where the endpoint takes an \
+             idempotency key, so that a call may leave before the log knows of it.",
+            exact(called - bare),
+            exact(keyed - bare)
         ));
     }
     Ok(())
@@ -260,12 +271,21 @@ async fn slow(
     Ok(())
 }
 
-async fn register_external(client: &mut Client, name: &str, url: &str) -> anyhow::Result<()> {
+async fn register_external(
+    client: &mut Client,
+    name: &str,
+    url: &str,
+    key_header: Option<&str>,
+) -> anyhow::Result<()> {
     let query = "mutation($i: RegisterToolInput!) { registerTool(input: $i) { id } }";
     let input = json!({
         "name": name,
         "description": "gives back what it is given",
-        "external": {"endpointUrl": url, "inputSchema": {"type": "object"}},
+        "external": {
+            "endpointUrl": url,
+            "inputSchema": {"type": "object"},
+            "idempotencyHeader": key_header,
+        },
     });
     client.ask(query, json!({"i": input})).await?;
     Ok(())
