@@ -172,7 +172,7 @@ impl Executor {
     /// Whether the native function of a path changes nothing: then it may run before its start is on
     /// record.
     pub fn is_pure(&self, path: &str) -> bool {
-        self.natives.find(path).is_some_and(|found| found.is_pure)
+        self.natives.is_pure(path)
     }
 
     /// Whether a run may reach the outside. A rehearsal may be one that only shows its request.

@@ -45,7 +45,7 @@ impl Worker {
             ground: claimed.ground(),
             at: self.attempts.clock.now(),
         };
-        let prepared = self.prepare(claimed, &before).await?;
+        let prepared = self.prepare(claimed, &before).await;
         let target = Target::Held(id.clone(), before);
         let started = |job, definition, input, context| Started {
             workspace: claimed.workspace,
@@ -67,7 +67,7 @@ impl Worker {
         };
         let is_due = matches!(claimed.ground(), job::Ground::Due { .. });
         let prepared = match prepared {
-            Ok((definition, input)) if is_due && self.attempts.may_go_ahead(&definition) => {
+            Ok(Ok((definition, input))) if is_due && self.attempts.may_go_ahead(&definition) => {
                 let job = match target.after(command.clone()).await {
                     Ok(job) => job,
                     Err(reason) => return not_begun(CommandError::Refused(reason)),
@@ -95,7 +95,8 @@ impl Worker {
         if begun.aggregate.status() != job::Status::Running {
             return Ok(());
         }
-        match prepared {
+        // What cannot be prepared has had an attempt all the same, lest it be claimed without end.
+        match prepared? {
             Ok((definition, input)) => {
                 let started = started(begun, definition, input, context);
                 self.attempts.carry_out(started).await?;

@@ -137,3 +137,13 @@ async fn a_node_that_dies_over_it_leaves_it_to_another() {
     let_go.notify_one();
     assert_eq!(world.ended(id).await.status(), Status::Succeeded);
 }
+
+#[tokio::test]
+async fn an_input_that_cannot_be_opened_costs_an_attempt_and_is_not_claimed_without_end() {
+    let world = World::pure(answers_at_once()).await;
+    let id = world.submit_sealed_as("output", json!({})).await;
+    let _node = world.node("a").await;
+    let job = world.until(id, |job| job.attempt() == 1).await;
+    assert_eq!(job.status(), Status::Running);
+    assert_eq!(world.calls.load(Ordering::SeqCst), 0);
+}

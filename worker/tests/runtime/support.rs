@@ -255,11 +255,16 @@ impl World {
 
     /// Submits a job of this input for the background.
     pub async fn submit_with(&self, input: Value) -> JobId {
+        self.submit_sealed_as("input", input).await
+    }
+
+    /// Submits a job whose input is sealed as one of its fields: of any but `input`, none can open it.
+    pub async fn submit_sealed_as(&self, field: &str, input: Value) -> JobId {
         let id = JobId::from_uuid(ids::new_uuid());
         let sealed = self
             .log
             .vault
-            .seal(WORKSPACE, &seal_context(id, "input"), &input)
+            .seal(WORKSPACE, &seal_context(id, field), &input)
             .await
             .unwrap();
         let command = job::Command::Request(Box::new(Request {

@@ -11,7 +11,12 @@ mod math;
 mod text;
 mod time;
 
-use std::{collections::HashMap, fmt, future::Future, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    future::Future,
+    sync::Arc,
+};
 
 use futures::future::BoxFuture;
 use schemars::{JsonSchema, schema_for};
@@ -85,8 +90,6 @@ type Run =
 /// A native function with the schemas of what it takes and gives.
 pub(super) struct Function {
     run: Run,
-    /// Whether a run changes nothing outside of it.
-    pub(super) is_pure: bool,
     input: Schema,
     pub(super) input_schema: Value,
     pub(super) output_schema: Value,
@@ -107,6 +110,8 @@ impl Function {
 #[derive(Default)]
 pub struct Registry {
     functions: HashMap<&'static str, Arc<Function>>,
+    /// The paths of those whose runs change nothing outside of them.
+    pure: HashSet<&'static str>,
 }
 
 impl Registry {
@@ -129,40 +134,6 @@ impl Registry {
     /// # Errors
     /// When a path is taken, or the input's schema does not compile.
     pub fn add<I, O, F, Fut>(&mut self, paths: &[&'static str], function: F) -> Result<(), Error>
-    where
-        I: DeserializeOwned + JsonSchema,
-        O: Serialize + JsonSchema,
-        F: Fn(Context, I) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<O, CallError>> + Send + 'static,
-    {
-        self.add_as(false, paths, function)
-    }
-
-    /// Adds a function that changes nothing outside of its run: one that is run and lost with its
-    /// node, and then run again, does no harm. It is run before its start is on record.
-    ///
-    /// # Errors
-    /// As [`Self::add`].
-    pub fn add_pure<I, O, F, Fut>(
-        &mut self,
-        paths: &[&'static str],
-        function: F,
-    ) -> Result<(), Error>
-    where
-        I: DeserializeOwned + JsonSchema,
-        O: Serialize + JsonSchema,
-        F: Fn(Context, I) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<O, CallError>> + Send + 'static,
-    {
-        self.add_as(true, paths, function)
-    }
-
-    fn add_as<I, O, F, Fut>(
-        &mut self,
-        is_pure: bool,
-        paths: &[&'static str],
-        function: F,
-    ) -> Result<(), Error>
     where
         I: DeserializeOwned + JsonSchema,
         O: Serialize + JsonSchema,
@@ -193,7 +164,6 @@ impl Registry {
         });
         let function = Arc::new(Function {
             run,
-            is_pure,
             input,
             input_schema,
             output_schema: schema_for!(O).to_value(),
@@ -207,8 +177,33 @@ impl Registry {
         Ok(())
     }
 
+    /// Adds a function that changes nothing outside of its run: one that is run and lost with its
+    /// node, and then run again, does no harm. It is run before its start is on record.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub fn add_pure<I, O, F, Fut>(
+        &mut self,
+        paths: &[&'static str],
+        function: F,
+    ) -> Result<(), Error>
+    where
+        I: DeserializeOwned + JsonSchema,
+        O: Serialize + JsonSchema,
+        F: Fn(Context, I) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<O, CallError>> + Send + 'static,
+    {
+        self.add(paths, function)?;
+        self.pure.extend(paths);
+        Ok(())
+    }
+
     pub(super) fn find(&self, path: &str) -> Option<&Arc<Function>> {
         self.functions.get(path)
+    }
+
+    pub(super) fn is_pure(&self, path: &str) -> bool {
+        self.pure.contains(path)
     }
 
     /// The known paths, in order.
