@@ -243,6 +243,14 @@ async fn an_erasure_that_is_killed_goes_on_when_it_is_begun_again() {
     server.stop().await;
 }
 
+/// Whose tools may call endpoints of this machine.
+fn reaching_this_machine() -> Operator {
+    let operator = Operator::new();
+    let settings = "[egress]\nallow = [\"127.0.0.1\"]\n";
+    std::fs::write(operator.path("toolroom.toml"), settings).unwrap();
+    operator
+}
+
 /// Takes one connection after the other and answers each request with `{}`.
 async fn answering() -> (String, tokio::task::JoinHandle<()>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -260,12 +268,7 @@ async fn answering() -> (String, tokio::task::JoinHandle<()>) {
 
 #[tokio::test]
 async fn of_a_call_stays_that_it_was_made_and_nothing_of_what_it_carried() {
-    let operator = Operator::new();
-    std::fs::write(
-        operator.path("toolroom.toml"),
-        "[egress]\nallow = [\"127.0.0.1\"]\n",
-    )
-    .unwrap();
+    let operator = reaching_this_machine();
     let server = operator.serve().await;
     let api = Api::of(&server);
     let workspace = api.create_workspace("to be erased").await;
@@ -337,12 +340,7 @@ async fn of_a_call_stays_that_it_was_made_and_nothing_of_what_it_carried() {
 
 #[tokio::test]
 async fn jobs_that_run_and_wait_end_with_the_workspace() {
-    let operator = Operator::new();
-    std::fs::write(
-        operator.path("toolroom.toml"),
-        "[egress]\nallow = [\"127.0.0.1\"]\n",
-    )
-    .unwrap();
+    let operator = reaching_this_machine();
     let server = operator.serve().await;
     let api = Api::of(&server);
     let (workspace, _) = used(&api).await;
